@@ -1,0 +1,43 @@
+// DeviceExecutor: one per device. Stage engines hand it steps; it decides which runs next.
+//
+// On a CPU a step runs on its own replica's thread with all threads of the pool to help, one step
+// at a time, so that stages never oversubscribe the cores. Waiting steps are ordered by priority
+// (smaller first), then by deadline (whoever's listener runs dry first), then by arrival.
+// Thread: run() from any thread. Owns: the thread pool and the scratch memory of the device.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+
+#include "base/function_ref.h"
+#include "ops/context.h"
+
+namespace tutti {
+
+struct StepOrder {
+  int32_t priority = 0;
+  // Steady-clock time by which the step's result is needed; max when nobody waits in real time.
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+};
+
+struct ExecutorStats {
+  uint64_t steps = 0;
+  double busy_s = 0;  // wall time inside steps
+  size_t workspace_high_water_bytes = 0;
+};
+
+class DeviceExecutor {
+ public:
+  // num_threads 0: one per physical core this process may run on.
+  static std::unique_ptr<DeviceExecutor> create_cpu(int num_threads = 0);
+  virtual ~DeviceExecutor() = default;
+
+  virtual Device device() const = 0;
+  virtual int num_threads() const = 0;
+  // Blocks until the step's turn, runs it with the device's context, returns.
+  virtual void run(const StepOrder& order, FunctionRef<void(OpContext&)> step) = 0;
+  virtual ExecutorStats stats() const = 0;
+};
+
+}  // namespace tutti

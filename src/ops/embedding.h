@@ -1,0 +1,17 @@
+// Table look-ups.
+#pragma once
+
+#include "ops/context.h"
+
+namespace tutti::ops {
+
+// out[t] = table[ids[t]]; ids [T] I32, table [V, D] F32/BF16, out [T, D] F32. Ids are in range.
+void embedding(OpContext& ctx, const Tensor& ids, const Tensor& table, const Tensor& out);
+
+// out[t] = scale * sum_g table[ids[t, g] + g * rows_per_group], summed in the order of g.
+// ids [T, G] I32, table [G * rows_per_group, D] F32/BF16, out [T, D] F32. Code2wav's input is the
+// mean over code groups: scale = 1 / G.
+void embedding_sum(OpContext& ctx, const Tensor& ids, const Tensor& table, int64_t rows_per_group,
+                   float scale, const Tensor& out);
+
+}  // namespace tutti::ops

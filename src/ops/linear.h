@@ -1,0 +1,31 @@
+// Linear maps: out = x w^T + bias.
+#pragma once
+
+#include <span>
+
+#include "ops/context.h"
+
+namespace tutti::ops {
+
+enum class Activation : uint8_t { kNone, kSilu, kGelu, kGeluTanh };
+
+struct LinearOptions {
+  Activation activation = Activation::kNone;
+  // Added after the activation; same shape as out, may be out itself.
+  const Tensor* residual = nullptr;
+};
+
+// x [T, K] F32 (rows may be strided), weight [N, K] F32 or BF16, bias [N] F32/BF16 or undefined,
+// out [T, N] F32 (rows may be strided). Sums over K in one fixed order for every T.
+void linear(OpContext& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
+            const Tensor& out, const LinearOptions& options = {});
+
+struct Projection {
+  const Tensor& weight;
+  const Tensor& bias;  // may be undefined
+  const Tensor& out;
+};
+// Several maps of the same x in one parallel region (q, k, v; gate, up).
+void linear_many(OpContext& ctx, const Tensor& x, std::span<const Projection> projections);
+
+}  // namespace tutti::ops
