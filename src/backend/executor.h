@@ -11,7 +11,7 @@
 #include <memory>
 
 #include "base/function_ref.h"
-#include "ops/context.h"
+#include "backend/context.h"
 
 namespace tutti {
 

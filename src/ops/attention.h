@@ -1,7 +1,7 @@
 // Attention with grouped key/value heads over a paged KV cache, and over plain sequences.
 #pragma once
 
-#include "ops/context.h"
+#include "backend/context.h"
 
 namespace tutti::ops {
 

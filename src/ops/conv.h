@@ -4,7 +4,7 @@
 
 #include <span>
 
-#include "ops/context.h"
+#include "backend/context.h"
 
 namespace tutti::ops {
 

@@ -1,7 +1,7 @@
 // Elementwise ops and row moves. All floats F32 unless said; parameters may be F32 or BF16.
 #pragma once
 
-#include "ops/context.h"
+#include "backend/context.h"
 #include "ops/linear.h"
 
 namespace tutti::ops {

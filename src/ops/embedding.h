@@ -1,7 +1,7 @@
 // Table look-ups.
 #pragma once
 
-#include "ops/context.h"
+#include "backend/context.h"
 
 namespace tutti::ops {
 

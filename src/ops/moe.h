@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "ops/context.h"
+#include "backend/context.h"
 
 namespace tutti::ops {
 

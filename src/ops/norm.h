@@ -1,7 +1,7 @@
 // Normalisations over the last dimension.
 #pragma once
 
-#include "ops/context.h"
+#include "backend/context.h"
 
 namespace tutti::ops {
 

@@ -1,7 +1,7 @@
 // Rotary position embedding (RoFormer), in the half-rotation form of Hugging Face's Llama and Qwen.
 #pragma once
 
-#include "ops/context.h"
+#include "backend/context.h"
 
 namespace tutti::ops {
 
