@@ -1,0 +1,63 @@
+// StageEngine: one replica of one stage: admit, step, abort, drain, stats.
+//
+// Thread: all calls come from the replica's own thread; nothing here waits, except step() for its
+// turn on the device. Invariants: every admitted sequence yields exactly one StageOutput with
+// finished set, unless it is aborted first; an aborted one yields nothing more. Errors belong to a
+// sequence. Owns: sequences, KV blocks, batches, the model.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backend/executor.h"
+#include "models/pipeline.h"
+#include "models/stage_io.h"
+
+namespace tutti {
+
+struct EngineStats {
+  int64_t waiting = 0;         // admitted, not yet scheduled
+  int64_t running = 0;
+  int64_t blocked = 0;         // waiting for a chunk from upstream
+  int64_t kv_blocks_total = 0;
+  int64_t kv_blocks_used = 0;
+  int64_t preemptions = 0;
+  int64_t steps = 0;
+  double busy_s = 0;
+};
+
+struct StageEngineOptions {
+  int32_t max_num_seqs = 16;
+  int32_t max_num_batched_tokens = 2048;
+  int64_t max_model_len = 0;    // 0: the model's
+  int64_t kv_cache_bytes = int64_t{1} << 30;
+  int32_t block_size = 16;
+};
+
+class StageEngine {
+ public:
+  virtual ~StageEngine() = default;
+
+  // Takes a request over. An error (prompt too long, bad parameters) means it was not admitted.
+  virtual Status admit(StageRequest request) = 0;
+  // A chunk for a running sequence. Unknown keys are ignored (the sequence has just ended).
+  virtual void append(StageChunk chunk) = 0;
+  // Lets go of a sequence and its memory at once; false when unknown.
+  virtual bool abort(RequestKey key) = 0;
+  // Whether step() would compute something now.
+  virtual bool has_runnable_work() const = 0;
+  // Schedules, runs and publishes one step; appends to `outputs`.
+  virtual void step(std::vector<StageOutput>& outputs) = 0;
+  virtual EngineStats stats() const = 0;
+};
+
+// tokenizer: for stages whose tokens are text (detokenization, stop strings); may be null.
+std::unique_ptr<StageEngine> make_ar_engine(std::unique_ptr<ArModel> model,
+                                            std::shared_ptr<const Tokenizer> tokenizer,
+                                            DeviceExecutor& executor,
+                                            const StageEngineOptions& options);
+std::unique_ptr<StageEngine> make_generation_engine(std::unique_ptr<GenerationModel> model,
+                                                    DeviceExecutor& executor,
+                                                    const StageEngineOptions& options);
+
+}  // namespace tutti

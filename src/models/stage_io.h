@@ -1,0 +1,65 @@
+// What passes between stages: inputs, chunks and outputs of one request in one stage.
+//
+// Tensors are shared handles: in one process a chunk is handed over without a copy.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "tensor/tensor.h"
+#include "tutti/output.h"
+#include "tutti/sampling_params.h"
+
+namespace tutti {
+
+// Tokens and named tensors; the names on an edge are the model family's own business.
+struct StagePayload {
+  std::vector<int32_t> token_ids;
+  std::map<std::string, Tensor> tensors;
+
+  bool empty() const { return token_ids.empty() && tensors.empty(); }
+};
+
+// What a stage's model needs to begin a sequence, beside the chunks.
+struct StageInput {
+  StagePayload payload;             // all of it, or the first chunk
+  bool last = true;                 // no chunk will follow
+  std::string voice;                // resolved name in the model's spelling; empty: default
+  std::optional<int32_t> num_new_tokens_hint;
+};
+
+// A further piece of a running sequence's input.
+struct StageChunk {
+  RequestKey key;
+  StagePayload payload;
+  bool last = false;
+};
+
+struct StageRequest {
+  RequestKey key;
+  std::string request_id;
+  StageInput input;
+  SamplingParams sampling_params;
+  uint64_t seed = 0;                // always set: the request's own or drawn at submission
+  int32_t priority = 0;
+  bool streams_payload = true;      // outputs go on in chunks (async_chunk, or to the user)
+  bool wants_payload = false;       // a downstream stage of this request consumes the payload
+};
+
+// New output of one sequence since the last one. `payload` is for the next stage, `delta` for the
+// caller; `error` not OK means the sequence has failed, and it is then finished.
+struct StageOutput {
+  RequestKey key;
+  StagePayload payload;
+  StageOutputDelta delta;
+  bool finished = false;
+  Status error;
+  StageMetrics metrics;
+};
+
+}  // namespace tutti
