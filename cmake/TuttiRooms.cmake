@@ -8,7 +8,7 @@ if(CCACHE_PROGRAM)
 endif()
 
 add_library(tutti_options INTERFACE)
-target_compile_options(tutti_options INTERFACE -Wall -Wextra -Werror -Wno-unused-parameter
+target_compile_options(tutti_options INTERFACE -fPIC -Wall -Wextra -Werror -Wno-unused-parameter
                        $<$<CXX_COMPILER_ID:Clang>:-Xclang=-fno-pch-timestamp -Wthread-safety>)
 # Floating point contraction only where a kernel writes it: results must not depend on inlining decisions.
 target_compile_options(tutti_options INTERFACE -ffp-contract=off)

@@ -26,8 +26,8 @@ struct StageRuntimeInfo {
 
 struct ReplicaInfo {
   int32_t replica_id = 0;
-  std::string state;             // starting, ready, draining, dead
-  int64_t outstanding = 0;       // requests bound to it
+  std::string state;        // starting, ready, draining, dead
+  int64_t outstanding = 0;  // requests bound to it
 };
 
 struct StagePoolInfo {
@@ -36,7 +36,7 @@ struct StagePoolInfo {
 };
 
 struct QueueInfo {
-  std::string name;       // request_queue, output_queue, rpc_output_queue
+  std::string name;  // request_queue, output_queue, rpc_output_queue
   int64_t size = 0;
   int64_t capacity = 0;
   int64_t high_water = 0;

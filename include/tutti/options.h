@@ -12,8 +12,8 @@
 namespace tutti {
 
 // Progress of loading, as it happens: stage name, 0..1, and what is being done.
-using LoadProgress = std::function<void(const std::string& stage, double fraction,
-                                        const std::string& what)>;
+using LoadProgress =
+    std::function<void(const std::string& stage, double fraction, const std::string& what)>;
 
 struct EngineOptions {
   double init_timeout_s = 600;
@@ -24,12 +24,12 @@ struct EngineOptions {
   std::string dtype = "auto";
   // "auto" reads the checkpoint; "dummy" draws random weights from the config alone.
   std::string load_format = "auto";
-  int32_t num_threads = 0;                 // CPU threads; 0: all cores
-  int32_t max_num_seqs = 16;               // requests a stage runs at once
-  int32_t max_num_batched_tokens = 2048;   // tokens of one step
-  std::optional<int32_t> max_model_len;    // none: the model's own
+  int32_t num_threads = 0;                    // CPU threads; 0: all cores
+  int32_t max_num_seqs = 16;                  // requests a stage runs at once
+  int32_t max_num_batched_tokens = 2048;      // tokens of one step
+  std::optional<int32_t> max_model_len;       // none: the model's own
   int64_t kv_cache_bytes = int64_t{1} << 30;  // per AR stage; less when the model needs less
-  int32_t block_size = 16;                 // tokens per KV block
+  int32_t block_size = 16;                    // tokens per KV block
   int32_t request_queue_size = 256;
   int32_t output_queue_size = 4096;
   // Overrides default_sampling_params_list where given (one entry per stage).

@@ -33,9 +33,9 @@ struct AudioChunk {
 
 // New output of one stage since its last message.
 struct StageOutputDelta {
-  std::string text;                                  // complete code points only
+  std::string text;  // complete code points only
   std::vector<int32_t> token_ids;
-  std::vector<std::vector<TokenLogprob>> logprobs;   // per token, when asked for
+  std::vector<std::vector<TokenLogprob>> logprobs;  // per token, when asked for
   AudioChunk audio;
   FinishReason finish_reason = FinishReason::kNone;  // of this stage
   std::string stop_reason;                           // the stop string or token that ended it
@@ -43,14 +43,14 @@ struct StageOutputDelta {
 
 // Seconds of one request in one stage; times are steady-clock seconds since the engine's start.
 struct StageMetrics {
-  double submitted_s = 0;       // when the stage got the request
+  double submitted_s = 0;  // when the stage got the request
   double first_scheduled_s = 0;
   double first_output_s = 0;
   double finished_s = 0;
-  double compute_s = 0;         // this request's steps, whole step time
-  int64_t prompt_tokens = 0;    // tokens or frames in
-  int64_t cached_tokens = 0;    // of these, taken from the prefix cache
-  int64_t output_tokens = 0;    // tokens, frames or samples out
+  double compute_s = 0;       // this request's steps, whole step time
+  int64_t prompt_tokens = 0;  // tokens or frames in
+  int64_t cached_tokens = 0;  // of these, taken from the prefix cache
+  int64_t output_tokens = 0;  // tokens, frames or samples out
   int64_t preemptions = 0;
 };
 

@@ -18,17 +18,17 @@ enum class MediaKind : uint8_t { kAudio, kImage, kVideo };
 // One picture, sound or clip: a file, a URL (data:, and others where allowed) or bytes in memory.
 struct MediaItem {
   MediaKind kind = MediaKind::kImage;
-  std::string path_or_url;                               // empty when `bytes` is given
-  std::shared_ptr<const std::vector<std::byte>> bytes;   // shared, never copied
+  std::string path_or_url;                              // empty when `bytes` is given
+  std::shared_ptr<const std::vector<std::byte>> bytes;  // shared, never copied
 };
 
 struct ContentPart {
-  std::string text;                // used when `media` is none
+  std::string text;  // used when `media` is none
   std::optional<MediaItem> media;
 };
 
 struct ChatMessage {
-  std::string role;                    // system, user, assistant, tool
+  std::string role;  // system, user, assistant, tool
   std::vector<ContentPart> content;
   // Further fields that the chat template may read (tool_calls, reasoning_content, name), as one
   // JSON object; empty when none.

@@ -111,16 +111,16 @@ class [[nodiscard]] Result {
 #define TUTTI_CONCAT(a, b) TUTTI_CONCAT_INNER(a, b)
 
 // Returns the error of `expr` from the enclosing function.
-#define TUTTI_RETURN_IF_ERROR(expr)                            \
-  do {                                                         \
-    ::tutti::Status tutti_status = (expr);                     \
-    if (!tutti_status.ok()) return tutti_status;               \
+#define TUTTI_RETURN_IF_ERROR(expr)              \
+  do {                                           \
+    ::tutti::Status tutti_status = (expr);       \
+    if (!tutti_status.ok()) return tutti_status; \
   } while (false)
 
 // Declares or assigns `lhs` from a Result, or returns its error.
 #define TUTTI_ASSIGN_OR_RETURN(lhs, expr) \
   TUTTI_ASSIGN_OR_RETURN_IMPL(TUTTI_CONCAT(tutti_result_, __LINE__), lhs, expr)
-#define TUTTI_ASSIGN_OR_RETURN_IMPL(result, lhs, expr) \
-  auto result = (expr);                                \
+#define TUTTI_ASSIGN_OR_RETURN_IMPL(result, lhs, expr)       \
+  auto result = (expr);                                      \
   if (!result.has_value()) return std::move(result).error(); \
   lhs = std::move(result).value()

@@ -10,8 +10,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "base/function_ref.h"
 #include "backend/context.h"
+#include "base/function_ref.h"
 
 namespace tutti {
 

@@ -7,10 +7,10 @@ namespace tutti {
                                const char* message);
 }  // namespace tutti
 
-#define TUTTI_CHECK(condition, message)                                          \
-  do {                                                                           \
-    if (!(condition)) [[unlikely]]                                               \
-      ::tutti::check_failed(__FILE__, __LINE__, #condition, message);            \
+#define TUTTI_CHECK(condition, message)                               \
+  do {                                                                \
+    if (!(condition)) [[unlikely]]                                    \
+      ::tutti::check_failed(__FILE__, __LINE__, #condition, message); \
   } while (false)
 
 #ifdef NDEBUG

@@ -71,9 +71,12 @@ size_t utf8_complete_prefix(std::string_view bytes) {
     const auto lead = static_cast<unsigned char>(bytes[bytes.size() - back]);
     if ((lead & 0xC0) == 0x80) continue;
     size_t length = 1;
-    if (lead >= 0xF0 && lead <= 0xF4) length = 4;
-    else if (lead >= 0xE0) length = 3;
-    else if (lead >= 0xC2) length = 2;
+    if (lead >= 0xF0 && lead <= 0xF4)
+      length = 4;
+    else if (lead >= 0xE0)
+      length = 3;
+    else if (lead >= 0xC2)
+      length = 2;
     if (lead > 0xF4) length = 1;
     return length > back ? bytes.size() - back : bytes.size();
   }

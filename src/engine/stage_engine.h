@@ -16,9 +16,9 @@
 namespace tutti {
 
 struct EngineStats {
-  int64_t waiting = 0;         // admitted, not yet scheduled
+  int64_t waiting = 0;  // admitted, not yet scheduled
   int64_t running = 0;
-  int64_t blocked = 0;         // waiting for a chunk from upstream
+  int64_t blocked = 0;  // waiting for a chunk from upstream
   int64_t kv_blocks_total = 0;
   int64_t kv_blocks_used = 0;
   int64_t preemptions = 0;
@@ -29,7 +29,7 @@ struct EngineStats {
 struct StageEngineOptions {
   int32_t max_num_seqs = 16;
   int32_t max_num_batched_tokens = 2048;
-  int64_t max_model_len = 0;    // 0: the model's
+  int64_t max_model_len = 0;  // 0: the model's
   int64_t kv_cache_bytes = int64_t{1} << 30;
   int32_t block_size = 16;
 };

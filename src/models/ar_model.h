@@ -17,10 +17,10 @@ namespace tutti {
 
 struct ArModelInfo {
   int64_t vocab_size = 0;
-  int64_t num_layers = 0;           // that own a KV cache
+  int64_t num_layers = 0;  // that own a KV cache
   int64_t num_key_value_heads = 0;
   int64_t head_dim = 0;
-  int64_t max_model_len = 0;        // positions the model was trained for
+  int64_t max_model_len = 0;  // positions the model was trained for
   DType kv_dtype = DType::kF32;
   std::vector<int32_t> eos_token_ids;
   std::vector<int32_t> suppressed_token_ids;  // never sampled
@@ -56,7 +56,7 @@ struct KvLayer {
 
 struct ArBatch {
   std::span<ArBatchItem> items;
-  int64_t num_tokens = 0;        // rows
+  int64_t num_tokens = 0;  // rows
   int64_t num_samples = 0;
   const ops::PagedBatch& paged;
   std::span<const KvLayer> kv_layers;

@@ -37,8 +37,8 @@ class GenerationModel {
 
   struct Work {
     GenerationSequence* sequence = nullptr;
-    int64_t frames = 0;   // >= 1, <= pending_frames
-    AudioChunk output;    // filled by run()
+    int64_t frames = 0;  // >= 1, <= pending_frames
+    AudioChunk output;   // filled by run()
   };
   // One batched step. Output of a sequence does not depend on how its frames are cut into steps.
   virtual void run(OpContext& ctx, std::span<Work> work) = 0;

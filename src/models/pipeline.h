@@ -9,11 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "tutti/options.h"
+#include "tutti/request.h"
+
 #include "models/ar_model.h"
 #include "models/generation_model.h"
 #include "text/tokenizer.h"
-#include "tutti/options.h"
-#include "tutti/request.h"
 
 namespace tutti {
 
@@ -29,20 +30,20 @@ using StageInputProcessor =
     std::function<Result<StagePayload>(const EdgeContext&, StagePayload upstream, bool last)>;
 
 struct StageSpec {
-  std::string model_stage;               // "thinker"
+  std::string model_stage;  // "thinker"
   StageType type = StageType::kLlm;
-  std::vector<int32_t> sources;          // upstream stages; empty: takes the request's prompt
-  StageInputProcessor input_processor;   // for the edges from `sources`
+  std::vector<int32_t> sources;         // upstream stages; empty: takes the request's prompt
+  StageInputProcessor input_processor;  // for the edges from `sources`
   bool final_output = false;
-  std::string final_output_type;         // "text", "audio"
-  bool has_text_output = false;          // tokens are text of the pipeline's tokenizer
+  std::string final_output_type;  // "text", "audio"
+  bool has_text_output = false;   // tokens are text of the pipeline's tokenizer
   SamplingParams default_sampling_params;
 };
 
 struct LoadOptions {
   std::filesystem::path model_dir;
-  DType dtype = DType::kF32;   // of weights in memory and of the KV cache; ignored when auto_dtype
-  bool auto_dtype = true;      // keep what the checkpoint has
+  DType dtype = DType::kF32;  // of weights in memory and of the KV cache; ignored when auto_dtype
+  bool auto_dtype = true;     // keep what the checkpoint has
   bool dummy_weights = false;
   uint64_t dummy_seed = 0;
   int32_t max_num_seqs = 16;

@@ -10,10 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "base/ids.h"
-#include "tensor/tensor.h"
 #include "tutti/output.h"
 #include "tutti/sampling_params.h"
+
+#include "base/ids.h"
+#include "tensor/tensor.h"
 
 namespace tutti {
 
@@ -27,9 +28,9 @@ struct StagePayload {
 
 // What a stage's model needs to begin a sequence, beside the chunks.
 struct StageInput {
-  StagePayload payload;             // all of it, or the first chunk
-  bool last = true;                 // no chunk will follow
-  std::string voice;                // resolved name in the model's spelling; empty: default
+  StagePayload payload;  // all of it, or the first chunk
+  bool last = true;      // no chunk will follow
+  std::string voice;     // resolved name in the model's spelling; empty: default
   std::optional<int32_t> num_new_tokens_hint;
 };
 
@@ -45,10 +46,10 @@ struct StageRequest {
   std::string request_id;
   StageInput input;
   SamplingParams sampling_params;
-  uint64_t seed = 0;                // always set: the request's own or drawn at submission
+  uint64_t seed = 0;  // always set: the request's own or drawn at submission
   int32_t priority = 0;
-  bool streams_payload = true;      // outputs go on in chunks (async_chunk, or to the user)
-  bool wants_payload = false;       // a downstream stage of this request consumes the payload
+  bool streams_payload = true;  // outputs go on in chunks (async_chunk, or to the user)
+  bool wants_payload = false;   // a downstream stage of this request consumes the payload
 };
 
 // New output of one sequence since the last one. `payload` is for the next stage, `delta` for the

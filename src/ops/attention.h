@@ -18,7 +18,7 @@ struct PagedBatch {
   const Tensor& block_tables;  // [S, max_blocks] I32: physical block of each logical block
   const Tensor& slots;         // [T] I32: block * block_size + offset where a new token is stored
   int64_t num_sequences;
-  int64_t max_query_length;    // known on the host, to choose a kernel
+  int64_t max_query_length;  // known on the host, to choose a kernel
   int64_t max_kv_length;
 };
 
