@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -33,6 +34,13 @@ struct ChatMessage {
   // Further fields that the chat template may read (tool_calls, reasoning_content, name), as one
   // JSON object; empty when none.
   std::string extra_json;
+
+  static ChatMessage text(std::string role, std::string text) {
+    ChatMessage message;
+    message.role = std::move(role);
+    message.content.push_back({std::move(text), std::nullopt});
+    return message;
+  }
 };
 
 struct TextPrompt {

@@ -1,0 +1,56 @@
+// Commands of the `tutti` program. Each is a function from parsed flags to an exit code.
+//
+// Exit codes: 0 done, 1 failed, 2 wrong usage (flags and their values), 130 interrupted.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tutti/options.h"
+#include "tutti/sampling_params.h"
+#include "tutti/status.h"
+
+namespace tutti::cli {
+
+constexpr int kExitOk = 0;
+constexpr int kExitFailure = 1;
+constexpr int kExitUsage = 2;
+constexpr int kExitInterrupted = 130;
+
+// Values of flags that override a stage's defaults; unset ones keep them.
+struct SamplingFlags {
+  std::optional<float> temperature;
+  std::optional<float> top_p;
+  std::optional<int32_t> top_k;
+  std::optional<float> min_p;
+  std::optional<float> repetition_penalty;
+  std::optional<int32_t> max_tokens;
+  std::vector<std::string> stop;
+  bool ignore_eos = false;
+
+  void apply(SamplingParams& params) const;
+};
+
+struct GenerateFlags {
+  std::string model;
+  std::string text;
+  std::string system;
+  bool raw = false;  // no chat template
+  std::string audio_out;
+  std::vector<std::string> modalities;
+  std::string voice;
+  SamplingFlags text_sampling;
+  SamplingFlags speech_sampling;
+  std::optional<uint64_t> seed;
+  bool quiet = false;
+  EngineOptions engine;
+};
+
+int run_generate(const GenerateFlags& flags);
+
+// Prints "error: sentence" on stderr and returns the exit code that fits the status.
+int report_error(const Status& status);
+int report_usage_error(const std::string& sentence);
+
+}  // namespace tutti::cli

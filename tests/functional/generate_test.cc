@@ -1,0 +1,199 @@
+// `tutti generate` as a user runs it: the main job, every kind of bad input, and Ctrl-C.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sndfile.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "process.h"
+
+namespace tutti::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+const std::string kModel = std::string(TUTTI_TEST_DATA) + "/goldens/qwen3_omni_moe/checkpoint";
+
+struct Wav {
+  int64_t frames = -1;
+  int rate = 0;
+  int channels = 0;
+};
+
+Wav inspect_wav(const fs::path& path) {
+  SF_INFO info = {};
+  SNDFILE* file = sf_open(path.c_str(), SFM_READ, &info);
+  if (file == nullptr) return {};
+  sf_close(file);
+  return {info.frames, info.samplerate, info.channels};
+}
+
+class Generate : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    dir_ = fs::temp_directory_path() /
+           ("tutti_generate_" + std::to_string(getpid()) + "_" +
+            ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::create_directories(dir_);
+  }
+  void TearDown() override { fs::remove_all(dir_); }
+
+  ProcessResult generate(std::vector<std::string> flags, const ProcessOptions& options = {}) {
+    flags.insert(flags.begin(), {TUTTI_BINARY, "generate"});
+    return run_process(flags, options);
+  }
+
+  // Bad input: the code, one sentence on stderr, nothing on stdout, no file left behind.
+  void expect_error(const std::vector<std::string>& flags, int code, const std::string& part) {
+    const ProcessResult result = generate(flags);
+    EXPECT_EQ(result.exit_code, code) << result.err;
+    EXPECT_EQ(result.out, "");
+    EXPECT_THAT(result.err, HasSubstr(part));
+    const size_t start = result.err.find("error: ");
+    ASSERT_NE(start, std::string::npos) << result.err;
+    EXPECT_EQ(result.err.find('\n', start), result.err.size() - 1) << "more than one line";
+    EXPECT_TRUE(fs::is_empty(dir_));
+  }
+
+  std::string path(const std::string& name) const { return (dir_ / name).string(); }
+  fs::path dir_;
+};
+
+TEST_F(Generate, TextAndSpeech) {
+  const ProcessResult result = generate(
+      {"--model", kModel, "--text", "Which train crosses the bridge?", "--audio-out",
+       path("answer.wav"), "--max-tokens", "12", "--talker-max-tokens", "20", "--seed", "7"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_FALSE(result.out.empty());
+  EXPECT_THAT(result.err, HasSubstr("12 tokens"));
+  EXPECT_THAT(result.err, HasSubstr("of speech"));
+  const Wav wav = inspect_wav(path("answer.wav"));
+  EXPECT_EQ(wav.rate, 24000);
+  EXPECT_EQ(wav.channels, 1);
+  // Frames are 1920 samples; the vocoder keeps back 555 (its transposed convolutions' last step).
+  EXPECT_EQ((wav.frames + 555) % 1920, 0);
+  EXPECT_GT(wav.frames, 0);
+}
+
+TEST_F(Generate, SameSeedSameAnswerWithAndWithoutChunks) {
+  const std::vector<std::string> flags = {
+      "--model", kModel,   "--text", "Say it again.", "--max-tokens", "10", "--talker-max-tokens",
+      "12",      "--seed", "3",      "--quiet",       "--audio-out"};
+  auto streamed = flags;
+  streamed.push_back(path("a.wav"));
+  auto whole = flags;
+  whole.push_back(path("b.wav"));
+  whole.push_back("--no-async-chunk");
+  const ProcessResult a = generate(streamed);
+  const ProcessResult b = generate(whole);
+  ASSERT_EQ(a.exit_code, 0) << a.err;
+  ASSERT_EQ(b.exit_code, 0) << b.err;
+  EXPECT_EQ(a.out, b.out);
+  const auto bytes = [](const std::string& file) {
+    std::ifstream in(file, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  EXPECT_FALSE(bytes(path("a.wav")).empty());
+  EXPECT_EQ(bytes(path("a.wav")), bytes(path("b.wav")));
+}
+
+TEST_F(Generate, TextOnlyWritesNoFile) {
+  const ProcessResult result =
+      generate({"--model", kModel, "--text", "Hello", "--max-tokens", "4", "--modalities", "text"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.err.find("speech"), std::string::npos);
+}
+
+TEST_F(Generate, InterruptKeepsAValidWav) {
+  ProcessOptions options;
+  options.interrupt_after_bytes = 40;
+  const ProcessResult result =
+      generate({"--model", kModel, "--text", "Tell me everything.", "--audio-out", path("cut.wav"),
+                "--max-tokens", "4000", "--ignore-eos", "--seed", "1"},
+               options);
+  EXPECT_EQ(result.exit_code, 130) << result.err;
+  EXPECT_GE(result.out.size(), 40u);
+  if (fs::exists(path("cut.wav"))) {
+    EXPECT_GT(inspect_wav(path("cut.wav")).frames, 0);
+  }
+}
+
+TEST_F(Generate, MissingDirectory) {
+  expect_error({"--model", "/no/such/model", "--text", "Hi"}, 1, "/no/such/model");
+}
+
+TEST_F(Generate, NotAModelDirectory) {
+  fs::create_directories(dir_.string() + "_empty");
+  expect_error({"--model", dir_.string() + "_empty", "--text", "Hi"}, 1, "config.json");
+  fs::remove_all(dir_.string() + "_empty");
+}
+
+TEST_F(Generate, UnknownModelTypeListsTheKnown) {
+  const fs::path model = dir_.string() + "_unknown";
+  fs::create_directories(model);
+  std::ofstream(model / "config.json") << R"({"model_type": "gpt_17"})";
+  expect_error({"--model", model.string(), "--text", "Hi"}, 1, "gpt_17");
+  expect_error({"--model", model.string(), "--text", "Hi"}, 1, "qwen3_omni_moe");
+  fs::remove_all(model);
+}
+
+TEST_F(Generate, UnsupportedDtype) {
+  expect_error({"--model", kModel, "--text", "Hi", "--dtype", "int3"}, 2, "int3");
+}
+
+TEST_F(Generate, PromptLongerThanTheContext) {
+  expect_error({"--model", kModel, "--text", "one two three four five six seven eight nine ten",
+                "--max-model-len", "16"},
+               2, "16");
+}
+
+TEST_F(Generate, EmptyPrompt) {
+  expect_error({"--model", kModel, "--text", ""}, 2, "empty");
+  expect_error({"--model", kModel, "--text", "", "--raw"}, 2, "empty");
+}
+
+TEST_F(Generate, UnknownVoiceListsTheKnown) {
+  const std::vector<std::string> flags = {"--model", kModel, "--text",      "Hi",
+                                          "--voice", "Ana",  "--audio-out", path("a.wav")};
+  expect_error(flags, 2, "Ana");
+  for (const char* known : {"helsie", "than", "iden"}) expect_error(flags, 2, known);
+}
+
+TEST_F(Generate, SamplingValuesOutOfRange) {
+  expect_error({"--model", kModel, "--text", "Hi", "--temperature", "-1"}, 2, "temperature");
+  expect_error({"--model", kModel, "--text", "Hi", "--top-p", "1.5"}, 2, "top_p");
+  expect_error({"--model", kModel, "--text", "Hi", "--min-p", "2"}, 2, "min_p");
+  expect_error({"--model", kModel, "--text", "Hi", "--max-tokens", "0"}, 2, "max_tokens");
+  expect_error({"--model", kModel, "--text", "Hi", "--repetition-penalty", "0"}, 2,
+               "repetition_penalty");
+}
+
+TEST_F(Generate, UnwritableOutput) {
+  expect_error({"--model", kModel, "--text", "Hi", "--audio-out", "/no/such/place/a.wav"}, 1,
+               "/no/such/place");
+  expect_error({"--model", kModel, "--text", "Hi", "--audio-out", "/"}, 1, "directory");
+}
+
+TEST_F(Generate, UnknownFlagNamesTheNearest) {
+  expect_error({"--modle", kModel, "--text", "Hi"}, 2, "did you mean '--model'?");
+  const ProcessResult command = run_process({TUTTI_BINARY, "generat"});
+  EXPECT_EQ(command.exit_code, 2);
+  EXPECT_THAT(command.err, HasSubstr("did you mean 'generate'?"));
+}
+
+TEST_F(Generate, MissingFlagAndHelp) {
+  expect_error({"--model", kModel}, 2, "--text");
+  const ProcessResult help = run_process({TUTTI_BINARY, "generate", "--help"});
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_THAT(help.out, HasSubstr("--audio-out"));
+  const ProcessResult version = run_process({TUTTI_BINARY, "--version"});
+  EXPECT_EQ(version.exit_code, 0);
+  EXPECT_THAT(version.out, StartsWith("tutti "));
+}
+
+}  // namespace
+}  // namespace tutti::testing
