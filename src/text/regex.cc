@@ -158,9 +158,8 @@ std::string pcre2_message(int code) {
 Result<pcre2_code*> compile_pcre2(std::string_view pattern, uint32_t options) {
   int code = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* compiled =
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                    options | PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &code, &offset, nullptr);
+  pcre2_code* compiled = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                                       options | PCRE2_UTF, &code, &offset, nullptr);
   if (compiled == nullptr) {
     return invalid_argument(fmt::format("The regular expression '{}' is invalid at offset {}: {}.",
                                         pattern, offset, pcre2_message(code)));
@@ -183,7 +182,8 @@ void Regex::FreeCode::operator()(void* code) const {
 Result<Regex> Regex::compile(std::string_view oniguruma_pattern) {
   TUTTI_ASSIGN_OR_RETURN(const std::string pattern, translate_oniguruma(oniguruma_pattern));
   Regex regex;
-  TUTTI_ASSIGN_OR_RETURN(pcre2_code * code, compile_pcre2(pattern, PCRE2_UCP | PCRE2_MULTILINE));
+  TUTTI_ASSIGN_OR_RETURN(pcre2_code * code, compile_pcre2(pattern, PCRE2_UCP | PCRE2_MULTILINE |
+                                                                       PCRE2_NEVER_BACKSLASH_C));
   regex.code_.reset(code);
   return regex;
 }

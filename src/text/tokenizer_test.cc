@@ -282,6 +282,7 @@ TEST(Tokenizer, SplitBehaviorsFollowHuggingFace) {
           {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}};
     auto tokenizer = made.load();
     std::vector<std::string> words;
+    if (!tokenizer) return words;
     for (const int32_t token : ids_of(*tokenizer, text))
       words.emplace_back(tokenizer->token_bytes(token));
     return words;
