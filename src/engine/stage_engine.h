@@ -6,12 +6,18 @@
 // sequence. Owns: sequences, KV blocks, batches, the model.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <vector>
 
 #include "backend/executor.h"
-#include "models/pipeline.h"
+#include "models/ar_model.h"
+#include "models/generation_model.h"
 #include "models/stage_io.h"
+
+namespace tutti::text {
+class Tokenizer;  // text/tokenizer.h
+}
 
 namespace tutti {
 
@@ -32,6 +38,8 @@ struct StageEngineOptions {
   int64_t max_model_len = 0;  // 0: the model's
   int64_t kv_cache_bytes = int64_t{1} << 30;
   int32_t block_size = 16;
+  // Zero of the times in StageMetrics.
+  std::chrono::steady_clock::time_point epoch{};
 };
 
 class StageEngine {
@@ -53,7 +61,7 @@ class StageEngine {
 
 // tokenizer: for stages whose tokens are text (detokenization, stop strings); may be null.
 std::unique_ptr<StageEngine> make_ar_engine(std::unique_ptr<ArModel> model,
-                                            std::shared_ptr<const Tokenizer> tokenizer,
+                                            std::shared_ptr<const text::Tokenizer> tokenizer,
                                             DeviceExecutor& executor,
                                             const StageEngineOptions& options);
 std::unique_ptr<StageEngine> make_generation_engine(std::unique_ptr<GenerationModel> model,

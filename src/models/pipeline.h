@@ -14,9 +14,14 @@
 
 #include "models/ar_model.h"
 #include "models/generation_model.h"
-#include "text/tokenizer.h"
+
+namespace tutti::text {
+class Tokenizer;  // text/tokenizer.h
+}
 
 namespace tutti {
+
+using text::Tokenizer;
 
 enum class StageType : uint8_t { kLlm, kGeneration, kDiffusion };
 
