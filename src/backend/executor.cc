@@ -1,0 +1,98 @@
+#include "backend/executor.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <tuple>
+
+#include "backend/cpu/thread_pool.h"
+
+namespace tutti {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// One step at a time; who waits stands in an intrusive list on its own stack.
+class CpuExecutor final : public DeviceExecutor {
+ public:
+  explicit CpuExecutor(int num_threads) : pool_(num_threads) {}
+
+  Device device() const override { return Device{}; }
+  int num_threads() const override { return pool_.num_threads(); }
+
+  void run(const StepOrder& order, FunctionRef<void(OpContext&)> step) override {
+    enter(order);
+    const auto begin = Clock::now();
+    {
+      Workspace::Scope scope(workspace_);
+      OpContext ctx{.device = device(), .workspace = workspace_, .pool = &pool_};
+      step(ctx);
+    }
+    leave(std::chrono::duration<double>(Clock::now() - begin).count());
+  }
+
+  ExecutorStats stats() const override {
+    std::lock_guard lock(mutex_);
+    return stats_;
+  }
+
+ private:
+  struct Waiter {
+    StepOrder order;
+    uint64_t arrival = 0;
+    bool granted = false;
+    std::condition_variable turn;
+    Waiter* next = nullptr;
+
+    auto rank() const { return std::tuple(order.priority, order.deadline, arrival); }
+  };
+
+  void enter(const StepOrder& order) {
+    std::unique_lock lock(mutex_);
+    if (!busy_) {
+      busy_ = true;
+      return;
+    }
+    Waiter self;
+    self.order = order;
+    self.arrival = arrivals_++;
+    Waiter** at = &first_;
+    while (*at != nullptr && (*at)->rank() < self.rank()) at = &(*at)->next;
+    self.next = *at;
+    *at = &self;
+    self.turn.wait(lock, [&] { return self.granted; });
+  }
+
+  void leave(double seconds) {
+    std::lock_guard lock(mutex_);
+    ++stats_.steps;
+    stats_.busy_s += seconds;
+    stats_.workspace_high_water_bytes = workspace_.high_water_bytes();
+    Waiter* next = first_;
+    if (next == nullptr) {
+      busy_ = false;
+      return;
+    }
+    first_ = next->next;
+    next->granted = true;
+    // Under the lock: the waiter's condition variable lives on its stack.
+    next->turn.notify_one();
+  }
+
+  ThreadPool pool_;
+  Workspace workspace_;  // of the step that runs
+
+  mutable std::mutex mutex_;
+  bool busy_ = false;
+  Waiter* first_ = nullptr;
+  uint64_t arrivals_ = 0;
+  ExecutorStats stats_;
+};
+
+}  // namespace
+
+std::unique_ptr<DeviceExecutor> DeviceExecutor::create_cpu(int num_threads) {
+  return std::make_unique<CpuExecutor>(num_threads);
+}
+
+}  // namespace tutti
