@@ -179,8 +179,8 @@ void run_tiles(OpContext& ctx, int64_t sequences, int64_t kv_heads, int64_t grou
 
 cpu::KvSource cache_source(const KvCacheView& cache, int64_t kv_head) {
   const int64_t block_size = cache.k.dim(2), head_dim = cache.k.dim(3);
-  const size_t head_bytes = static_cast<size_t>(kv_head * block_size * head_dim) *
-                            dtype_bytes(cache.k.dtype());
+  const size_t head_bytes =
+      static_cast<size_t>(kv_head * block_size * head_dim) * dtype_bytes(cache.k.dtype());
   cpu::KvSource kv;
   kv.k = static_cast<const std::byte*>(cache.k.raw_data()) + head_bytes;
   kv.v = static_cast<const std::byte*>(cache.v.raw_data()) + head_bytes;
@@ -196,8 +196,8 @@ void check_cache(const KvCacheView& cache, const PagedBatch& batch) {
                   cache.k.dtype() == cache.v.dtype() && is_weight_dtype(cache.k.dtype()) &&
                   cache.k.is_contiguous() && cache.v.is_contiguous(),
               "a cache is [num_blocks, num_key_value_heads, block_size, head_dim], F32 or BF16");
-  for (const Tensor* t : {&batch.query_start, &batch.kv_lengths, &batch.block_tables,
-                          &batch.slots}) {
+  for (const Tensor* t :
+       {&batch.query_start, &batch.kv_lengths, &batch.block_tables, &batch.slots}) {
     TUTTI_CHECK(t->dtype() == DType::kI32, "a batch's indices are I32");
   }
 }
@@ -211,9 +211,8 @@ Sequence paged_sequence(const PagedBatch& batch, int64_t s, int64_t window) {
 
 // A few new tokens and many keys: the ranges of keys are parts that any thread may compute; the
 // parts of a row are then merged in order, as attend_tile does.
-void attend_split(OpContext& ctx, const HeadRows& q, const HeadRows& out,
-                  const KvCacheView& cache, const PagedBatch& batch, float scale,
-                  int64_t window) {
+void attend_split(OpContext& ctx, const HeadRows& q, const HeadRows& out, const KvCacheView& cache,
+                  const PagedBatch& batch, float scale, int64_t window) {
   const int64_t kv_heads = cache.k.dim(1), head_dim = cache.k.dim(3), group = q.heads / kv_heads;
   const int64_t ranges = (batch.max_kv_length + kKeyRange - 1) / kKeyRange;
   const int64_t pairs = batch.num_sequences * kv_heads;
@@ -223,9 +222,13 @@ void attend_split(OpContext& ctx, const HeadRows& q, const HeadRows& out,
   const ScratchSpace space(ctx, group, head_dim);
   const auto make_tile = [&](int64_t pair) {
     Tile tile{paged_sequence(batch, pair / kv_heads, window),
-              cache_source(cache, pair % kv_heads), pair % kv_heads * group, group, 0, 1};
-    tile.kv.table = batch.block_tables.data<int32_t>() +
-                    pair / kv_heads * batch.block_tables.row_stride();
+              cache_source(cache, pair % kv_heads),
+              pair % kv_heads * group,
+              group,
+              0,
+              1};
+    tile.kv.table =
+        batch.block_tables.data<int32_t>() + pair / kv_heads * batch.block_tables.row_stride();
     tile.end = tile.sequence.query_count;
     return tile;
   };
@@ -271,8 +274,8 @@ void write_kv(OpContext& ctx, const Tensor& k, const Tensor& v, const PagedBatch
   check_cache(cache, batch);
   const int64_t kv_heads = cache.k.dim(1), block_size = cache.k.dim(2), head_dim = cache.k.dim(3);
   const HeadRows keys = head_rows(k, head_dim), values = head_rows(v, head_dim);
-  TUTTI_CHECK(keys.heads == kv_heads && values.heads == kv_heads &&
-                  keys.tokens == values.tokens && batch.slots.num_elements() >= keys.tokens,
+  TUTTI_CHECK(keys.heads == kv_heads && values.heads == kv_heads && keys.tokens == values.tokens &&
+                  batch.slots.num_elements() >= keys.tokens,
               "k and v are [T, num_key_value_heads, head_dim], slots [T]");
   const int32_t* slots = batch.slots.data<int32_t>();
   const auto put = [&](const float* from, const Tensor& to, int64_t at) {
@@ -330,9 +333,9 @@ void segment_attention(OpContext& ctx, const Tensor& q, const Tensor& k, const T
   check_cpu(ctx);
   TUTTI_CHECK(q.rank() == 3 && k.rank() == 3 && v.rank() == 3,
               "q is [T, H, D], k and v are [T, Hkv, D]");
-  TUTTI_CHECK(segment_start.dtype() == DType::kI32 &&
-                  segment_start.num_elements() >= num_segments + 1,
-              "segment_start is [S + 1] I32");
+  TUTTI_CHECK(
+      segment_start.dtype() == DType::kI32 && segment_start.num_elements() >= num_segments + 1,
+      "segment_start is [S + 1] I32");
   const int64_t head_dim = q.dim(2);
   const HeadRows queries = head_rows(q, head_dim), results = head_rows(out, head_dim);
   const HeadRows keys = head_rows(k, head_dim), values = head_rows(v, head_dim);

@@ -59,8 +59,7 @@ void conv1d(OpContext& ctx, std::span<const ConvItem> items, const Tensor& weigh
   for (size_t begin = 0; begin < items.size(); begin += kItemsAtOnce) {
     const size_t count = std::min(kItemsAtOnce, items.size() - begin);
     for (size_t i = 0; i < count; ++i) {
-      const Tensor* residual =
-          options.residual.empty() ? nullptr : &options.residual[begin + i];
+      const Tensor* residual = options.residual.empty() ? nullptr : &options.residual[begin + i];
       tasks[i] = conv_task(items[begin + i], weight, bias, options.dilation, residual);
     }
     run_linear_tasks(ctx, {tasks.data(), count});

@@ -154,9 +154,9 @@ void moe_experts(OpContext& ctx, const Tensor& x, const Tensor& weights, const T
   check_f32(out);
   check_same(x, out);
   check_same(weights, ids);
-  TUTTI_CHECK(!experts.empty() && ids.dtype() == DType::kI32 && ids.rank() == 2 &&
-                  ids.dim(0) == x.rows(),
-              "ids are [T, top_k] I32");
+  TUTTI_CHECK(
+      !experts.empty() && ids.dtype() == DType::kI32 && ids.rank() == 2 && ids.dim(0) == x.rows(),
+      "ids are [T, top_k] I32");
   const int64_t tokens = x.rows(), size = x.cols(), inner = experts[0].gate.dim(0);
   const int64_t top_k = ids.dim(1), pairs = tokens * top_k;
   const auto count = static_cast<int64_t>(experts.size());

@@ -4,8 +4,7 @@
 
 namespace tutti::ops {
 
-void rms_norm(OpContext& ctx, const Tensor& x, const Tensor& weight, float eps,
-              const Tensor& out) {
+void rms_norm(OpContext& ctx, const Tensor& x, const Tensor& weight, float eps, const Tensor& out) {
   check_cpu(ctx);
   check_f32(x);
   check_f32(out);

@@ -27,7 +27,8 @@ void for_rows(OpContext& ctx, int64_t n, int64_t work_each, const Body& body) {
     body(int64_t{0}, n);
     return;
   }
-  const int64_t smallest = std::max<int64_t>(kParallelWork / 8 / std::max<int64_t>(work_each, 1), 1);
+  const int64_t smallest =
+      std::max<int64_t>(kParallelWork / 8 / std::max<int64_t>(work_each, 1), 1);
   const int64_t grain = std::max(smallest, (n + threads * 4 - 1) / (threads * 4));
   ctx.pool->parallel_for(n, grain, [&](int64_t begin, int64_t end, int) { body(begin, end); });
 }
@@ -55,7 +56,6 @@ inline cpu::Param param(const Tensor& t, int64_t size) {
 inline float* row(const Tensor& t, int64_t r) {
   return static_cast<float*>(t.raw_data()) + r * t.row_stride();
 }
-
 
 // The heads of packed tokens: [T, heads, D], or [T, heads * D] with rows that may be strided (a
 // column range of one wide projection).

@@ -61,8 +61,8 @@ Tensor run_step(OpContext& ctx, const Cache& cache, const Step& step, const Tens
   const Tensor t_start = Tensor::from_vector(start, {sequences + 1});
   const Tensor t_lengths = Tensor::from_vector(lengths, {sequences});
   const Tensor t_slots = Tensor::from_vector(slots, {static_cast<int64_t>(slots.size())});
-  const ops::PagedBatch batch{t_start, t_lengths, cache.tables, t_slots, sequences, longest_query,
-                              longest};
+  const ops::PagedBatch batch{t_start,   t_lengths,     cache.tables, t_slots,
+                              sequences, longest_query, longest};
   ops::write_kv(ctx, k, v, batch, cache.view());
   const Tensor out = Tensor::empty(q.shape());
   ops::paged_attention(ctx, q, cache.view(), batch,
@@ -158,9 +158,9 @@ TEST(PagedAttention, ChunksAndDecodeGiveTheBitsOfOnePrefill) {
         Context& context = p % 2 == 0 ? three_threads() : one_thread();
         const Tensor out = run_step(context.op, cache, {{end}, {end - p}}, rows(q, p, end),
                                     rows(k, p, end), rows(v, p, end), c.window);
-        expect_same_bits(out, rows(expected, p, end),
-                         name_of(c) + " chunk " + std::to_string(chunk) + " at " +
-                             std::to_string(p));
+        expect_same_bits(
+            out, rows(expected, p, end),
+            name_of(c) + " chunk " + std::to_string(chunk) + " at " + std::to_string(p));
       }
     }
   }
@@ -212,9 +212,9 @@ TEST(SegmentAttention, MatchesTheFormulaOnEveryIsa) {
     const Tensor k = random.tensor({330, 2, 24}), v = random.tensor({330, 2, 24});
     std::vector<double> expected;
     for (size_t s = 0; s + 1 < start.size(); ++s) {
-      const auto part = naive_attention(
-          q.slice(start[s], start[s + 1]), k.slice(start[s], start[s + 1]),
-          v.slice(start[s], start[s + 1]), 0.2, 0, causal, DType::kF32);
+      const auto part =
+          naive_attention(q.slice(start[s], start[s + 1]), k.slice(start[s], start[s + 1]),
+                          v.slice(start[s], start[s + 1]), 0.2, 0, causal, DType::kF32);
       expected.insert(expected.end(), part.begin(), part.end());
     }
     const Tensor starts = Tensor::from_vector(start, {4});

@@ -7,9 +7,12 @@ namespace {
 
 double naive_activation(ops::Activation activation, double x) {
   switch (activation) {
-    case ops::Activation::kNone: return x;
-    case ops::Activation::kSilu: return x / (1 + std::exp(-x));
-    case ops::Activation::kGelu: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case ops::Activation::kNone:
+      return x;
+    case ops::Activation::kSilu:
+      return x / (1 + std::exp(-x));
+    case ops::Activation::kGelu:
+      return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
     case ops::Activation::kGeluTanh:
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
   }
@@ -24,8 +27,8 @@ std::vector<double> naive_linear(const Tensor& x, const Tensor& w, const Tensor&
     for (int64_t j = 0; j < n; ++j) {
       double sum = bias.defined() ? at(bias, j) : 0;
       for (int64_t l = 0; l < k; ++l) sum += at(x, i * k + l) * at(w, j * k + l);
-      out[i * n + j] = naive_activation(activation, sum) +
-                       (residual != nullptr ? at(*residual, i * n + j) : 0);
+      out[i * n + j] =
+          naive_activation(activation, sum) + (residual != nullptr ? at(*residual, i * n + j) : 0);
     }
   }
   return out;
@@ -35,7 +38,8 @@ void check_shape(Random& random, int64_t rows, int64_t k, int64_t n) {
   const DType dtype = random.weight_dtype();
   const Tensor x = random.tensor({rows, k});
   const Tensor w = random.tensor({n, k}, 1 / std::sqrt(static_cast<float>(k)), dtype);
-  const Tensor bias = random.integer(0, 1) ? random.tensor({n}, 1, random.weight_dtype()) : Tensor();
+  const Tensor bias =
+      random.integer(0, 1) ? random.tensor({n}, 1, random.weight_dtype()) : Tensor();
   const Tensor residual = random.tensor({rows, n});
   const bool add = random.integer(0, 1);
   const auto activation = static_cast<ops::Activation>(random.integer(0, 3));
@@ -54,8 +58,13 @@ void check_shape(Random& random, int64_t rows, int64_t k, int64_t n) {
 
 TEST(Linear, MatchesTheFormulaOnEveryIsa) {
   Random random;
-  for (auto [rows, k, n] : std::vector<std::array<int64_t, 3>>{
-           {1, 1, 1}, {1, 56, 20}, {2, 40, 24}, {3, 24, 5}, {7, 33, 1}, {9, 64, 130}, {13, 96, 7}}) {
+  for (auto [rows, k, n] : std::vector<std::array<int64_t, 3>>{{1, 1, 1},
+                                                               {1, 56, 20},
+                                                               {2, 40, 24},
+                                                               {3, 24, 5},
+                                                               {7, 33, 1},
+                                                               {9, 64, 130},
+                                                               {13, 96, 7}}) {
     check_shape(random, rows, k, n);
   }
   for (int i = 0; i < 30; ++i) {

@@ -7,8 +7,9 @@
 #include <string_view>
 #include <vector>
 
-#include "backend/cpu/kernels/kernels.h"
 #include "tutti/status.h"
+
+#include "backend/cpu/kernels/kernels.h"
 
 namespace tutti::cpu {
 

@@ -1,5 +1,7 @@
 #include "backend/cpu/kernels/isa_common.h"
 
+#define TUTTI_VEC_INC "backend/cpu/kernels/vec_avx2.inc"
+
 #ifdef __x86_64__
 
 #include <immintrin.h>
@@ -13,11 +15,6 @@
 
 namespace tutti::cpu {
 namespace {
-#include "backend/cpu/kernels/vec_avx2.inc"
-#include "backend/cpu/kernels/math.inc"
-#include "backend/cpu/kernels/linear.inc"
-#include "backend/cpu/kernels/rows.inc"
-#include "backend/cpu/kernels/attention.inc"
 #include "backend/cpu/kernels/table.inc"
 }  // namespace
 }  // namespace tutti::cpu

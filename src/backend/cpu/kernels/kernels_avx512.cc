@@ -1,11 +1,14 @@
 #include "backend/cpu/kernels/isa_common.h"
 
+#define TUTTI_VEC_INC "backend/cpu/kernels/vec_avx512.inc"
+
 #ifdef __x86_64__
 
 #include <immintrin.h>
 
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"))), apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"))), apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")
@@ -13,11 +16,6 @@
 
 namespace tutti::cpu {
 namespace {
-#include "backend/cpu/kernels/vec_avx512.inc"
-#include "backend/cpu/kernels/math.inc"
-#include "backend/cpu/kernels/linear.inc"
-#include "backend/cpu/kernels/rows.inc"
-#include "backend/cpu/kernels/attention.inc"
 #include "backend/cpu/kernels/table.inc"
 }  // namespace
 }  // namespace tutti::cpu

@@ -1,12 +1,9 @@
 #include "backend/cpu/kernels/isa_common.h"
 
+#define TUTTI_VEC_INC "backend/cpu/kernels/vec_scalar.inc"
+
 namespace tutti::cpu {
 namespace {
-#include "backend/cpu/kernels/vec_scalar.inc"
-#include "backend/cpu/kernels/math.inc"
-#include "backend/cpu/kernels/linear.inc"
-#include "backend/cpu/kernels/rows.inc"
-#include "backend/cpu/kernels/attention.inc"
 #include "backend/cpu/kernels/table.inc"
 }  // namespace
 
