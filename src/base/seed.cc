@@ -3,6 +3,8 @@
 #include <atomic>
 #include <random>
 
+#include "base/random.h"
+
 namespace tutti {
 
 uint64_t draw_seed() {
