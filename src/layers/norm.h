@@ -1,0 +1,26 @@
+// RmsNorm: root-mean-square normalisation with a learned scale.
+//
+// Thread: immutable; any thread.
+#pragma once
+
+#include "ops/norm.h"
+
+namespace tutti {
+
+struct RmsNorm {
+  Tensor weight;
+  float eps = 1e-6f;
+
+  bool defined() const { return weight.defined(); }
+  // out may be x.
+  void forward(OpContext& ctx, const Tensor& x, const Tensor& out) const {
+    ops::rms_norm(ctx, x, weight, eps, out);
+  }
+  Tensor forward(OpContext& ctx, const Tensor& x) const {
+    Tensor out = ctx.workspace.tensor(x.shape());
+    forward(ctx, x, out);
+    return out;
+  }
+};
+
+}  // namespace tutti
