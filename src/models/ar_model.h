@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backend/context.h"
+#include "models/probe.h"
 #include "models/stage_io.h"
 #include "ops/attention.h"
 
@@ -101,6 +102,9 @@ class ArModel {
   // What downstream stages get of this step, for items with wants_payload. New host-visible
   // tensors that nobody writes again.
   virtual StagePayload take_payload(ArSequence& sequence) = 0;
+
+  // For checkers: sees intermediate tensors from now on.
+  virtual void set_probe(Probe) {}
 };
 
 }  // namespace tutti

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "backend/context.h"
+#include "models/probe.h"
 #include "models/stage_io.h"
 
 namespace tutti {
@@ -42,6 +43,9 @@ class GenerationModel {
   };
   // One batched step. Output of a sequence does not depend on how its frames are cut into steps.
   virtual void run(OpContext& ctx, std::span<Work> work) = 0;
+
+  // For checkers: sees intermediate tensors from now on.
+  virtual void set_probe(Probe) {}
 };
 
 }  // namespace tutti
