@@ -39,7 +39,8 @@ Status validate_logits(const SamplingParams& p) {
   if (p.logprobs && (*p.logprobs < 0 || *p.logprobs > kMaxLogprobs))
     return out_of_range("logprobs", *p.logprobs, "between 0 and 20");
   for (const auto& [id, bias] : p.logit_bias) {
-    if (id < 0) return out_of_range("logit_bias", id, "a map from token ids, which are 0 or larger");
+    if (id < 0)
+      return out_of_range("logit_bias", id, "a map from token ids, which are 0 or larger");
     if (!within(bias, -100, 100))
       return invalid_argument(
                  fmt::format("`logit_bias` of token {} is {}; it must be between -100 and 100.", id,
@@ -58,11 +59,13 @@ Status validate_stopping(const SamplingParams& p) {
                                         p.min_tokens, *p.max_tokens))
         .with_param("min_tokens");
   for (const int32_t id : p.stop_token_ids) {
-    if (id < 0) return out_of_range("stop_token_ids", id, "a list of token ids, which are 0 or larger");
+    if (id < 0)
+      return out_of_range("stop_token_ids", id, "a list of token ids, which are 0 or larger");
   }
   for (const std::string& stop : p.stop) {
     if (stop.empty())
-      return invalid_argument("`stop` holds an empty string; a stop string needs at least one byte.")
+      return invalid_argument(
+                 "`stop` holds an empty string; a stop string needs at least one byte.")
           .with_param("stop");
   }
   return {};
