@@ -1,0 +1,177 @@
+#include "engine/testing/fake_ar_model.h"
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+
+#include "base/random.h"
+
+namespace tutti::testing {
+
+namespace {
+
+struct FakeSequence final : ArSequence {
+  explicit FakeSequence(int64_t& alive) : alive_count(alive) { ++alive_count; }
+  ~FakeSequence() override { --alive_count; }
+
+  bool has(int32_t id) const { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
+
+  int64_t& alive_count;
+  std::vector<int32_t> ids;  // the prompt, then what came from upstream
+  bool last = false;
+  std::vector<int32_t> new_positions;
+  std::vector<int32_t> new_codes;
+};
+
+FakeSequence& fake(ArSequence& sequence) { return static_cast<FakeSequence&>(sequence); }
+const FakeSequence& fake(const ArSequence& sequence) {
+  return static_cast<const FakeSequence&>(sequence);
+}
+
+bool is_refused(const StagePayload& payload) {
+  const auto& ids = payload.token_ids;
+  return std::find(ids.begin(), ids.end(), kRefusedId) != ids.end();
+}
+
+// What position `position` is fed with, in 24 bits, so that a float holds it.
+int32_t input_of(const FakeSequence& s, const ArBatchItem& item, int64_t prompt, int64_t position) {
+  if (position < prompt)
+    return static_cast<int32_t>(
+        mix64(static_cast<uint64_t>(s.ids[static_cast<size_t>(position)])) >> 40);
+  const auto i = static_cast<size_t>(position - prompt);
+  const size_t upstream = static_cast<size_t>(prompt) + i;
+  const uint64_t more = upstream < s.ids.size() ? static_cast<uint64_t>(s.ids[upstream]) + 1 : 0;
+  return static_cast<int32_t>(mix64(static_cast<uint64_t>(item.generated[i]) + 4096 * more) >> 40);
+}
+
+}  // namespace
+
+FakeArModel::FakeArModel(FakeArOptions options) : options_(std::move(options)) {
+  info_.vocab_size = options_.vocab_size;
+  info_.num_layers = 2;
+  info_.num_key_value_heads = 1;
+  info_.head_dim = 1;
+  info_.max_model_len = options_.max_model_len;
+  info_.eos_token_ids = options_.eos_token_ids;
+  info_.suppressed_token_ids = options_.suppressed_token_ids;
+  info_.prompt_has_token_ids = options_.prompt_has_token_ids;
+}
+
+Result<std::unique_ptr<ArSequence>> FakeArModel::start(const StageInput& input) {
+  if (is_refused(input.payload)) return invalid_argument("This prompt is refused.");
+  auto sequence = std::make_unique<FakeSequence>(num_sequences_alive);
+  sequence->ids = input.payload.token_ids;
+  sequence->ids.reserve(1024);
+  sequence->new_positions.reserve(1024);
+  sequence->new_codes.reserve(1024);
+  sequence->last = input.last;
+  return std::unique_ptr<ArSequence>(std::move(sequence));
+}
+
+Status FakeArModel::append(ArSequence& sequence, StagePayload payload, bool last) {
+  if (is_refused(payload)) return invalid_argument("This chunk is refused.");
+  FakeSequence& s = fake(sequence);
+  s.ids.insert(s.ids.end(), payload.token_ids.begin(), payload.token_ids.end());
+  s.last = last;
+  return {};
+}
+
+int64_t FakeArModel::prompt_length(const ArSequence& sequence) const {
+  const FakeSequence& s = fake(sequence);
+  const auto length = static_cast<int64_t>(s.ids.size());
+  if (options_.needs_upstream) return length < options_.min_prompt ? -1 : options_.min_prompt;
+  return s.last ? length : -1;
+}
+
+std::span<const int32_t> FakeArModel::prompt_token_ids(const ArSequence& sequence) const {
+  return std::span(fake(sequence).ids)
+      .first(static_cast<size_t>(std::max<int64_t>(prompt_length(sequence), 0)));
+}
+
+bool FakeArModel::input_ready(const ArSequence& sequence, int64_t i) const {
+  const FakeSequence& s = fake(sequence);
+  if (!options_.needs_upstream || s.last) return true;
+  return options_.min_prompt + i < static_cast<int64_t>(s.ids.size());
+}
+
+bool FakeArModel::ends_empty(const ArSequence& sequence) const {
+  return fake(sequence).has(kEmptyId);
+}
+
+Tensor FakeArModel::forward(OpContext& ctx, const ArBatch& batch) {
+  max_rows_seen = std::max(max_rows_seen, batch.num_tokens);
+  max_sequences_seen = std::max(max_sequences_seen, static_cast<int64_t>(batch.items.size()));
+  for (const ArBatchItem& item : batch.items) {
+    if (fake(*item.sequence).has(kThrowId)) throw std::runtime_error("the fake model throws");
+  }
+  const Tensor logits =
+      ctx.workspace.tensor({std::max<int64_t>(batch.num_samples, 1), info_.vocab_size});
+  for (size_t i = 0; i < batch.items.size(); ++i)
+    forward_item(batch, static_cast<int64_t>(i), logits);
+  return logits.slice(0, batch.num_samples);
+}
+
+// The cache of layer 0 holds inputs, that of layer 1 positions.
+void FakeArModel::forward_item(const ArBatch& batch, int64_t index, const Tensor& logits) {
+  const ArBatchItem& item = batch.items[static_cast<size_t>(index)];
+  FakeSequence& s = fake(*item.sequence);
+  const int64_t prompt = prompt_length(s);
+  float* inputs = batch.kv_layers[0].k.data<float>();
+  float* positions = batch.kv_layers[1].v.data<float>();
+  const int32_t begin = batch.paged.query_start.data<int32_t>()[index];
+  TUTTI_CHECK(batch.paged.query_start.data<int32_t>()[index + 1] - begin == item.count,
+              "rows of an item are its positions");
+  for (int64_t j = 0; j < item.count; ++j) {
+    const int32_t slot = batch.paged.slots.data<int32_t>()[begin + j];
+    inputs[slot] = static_cast<float>(input_of(s, item, prompt, item.start + j));
+    positions[slot] = static_cast<float>(item.start + j);
+    if (item.wants_payload) s.new_positions.push_back(static_cast<int32_t>(item.start + j));
+  }
+  if (!item.samples) return;
+
+  const int64_t block_size = batch.kv_layers[0].k.dim(2);
+  const Tensor table = batch.paged.block_tables.select(index);
+  uint64_t history = 0;
+  const int32_t length = batch.paged.kv_lengths.data<int32_t>()[index];
+  TUTTI_CHECK(length == item.start + item.count,
+              "the cache holds all positions up to the last row");
+  for (int32_t p = 0; p < length; ++p) {
+    const int64_t slot = table.data<int32_t>()[p / block_size] * block_size + p % block_size;
+    TUTTI_CHECK(positions[slot] == static_cast<float>(p),
+                "a block table leads to another position");
+    history = mix64(history ^ static_cast<uint64_t>(inputs[slot]));
+  }
+  float* row = logits.data<float>() + item.sample_row * logits.row_stride();
+  const bool is_nan = s.has(kNanId) && item.generated.size() >= 2;
+  for (int64_t v = 0; v < info_.vocab_size; ++v) {
+    row[v] = is_nan ? std::numeric_limits<float>::quiet_NaN()
+                    : options_.logit_scale * counter_uniform(history, 7, static_cast<uint64_t>(v));
+  }
+}
+
+void FakeArModel::after_sample(OpContext&, const ArBatch& batch, const Sampled& sampled) {
+  for (const ArBatchItem& item : batch.items) {
+    if (!item.samples) continue;
+    const auto row = static_cast<size_t>(item.sample_row);
+    if (sampled.ends[row] != 0 || !item.wants_payload) continue;
+    auto& codes = fake(*item.sequence).new_codes;
+    codes.push_back(sampled.token_ids[row]);
+    codes.push_back(
+        static_cast<int32_t>(counter_random(sampled.seeds[row], 1, item.generated.size()) >> 40));
+  }
+}
+
+StagePayload FakeArModel::take_payload(ArSequence& sequence) {
+  FakeSequence& s = fake(sequence);
+  StagePayload payload;
+  payload.token_ids = s.new_positions;
+  const auto n = static_cast<int64_t>(s.new_positions.size());
+  if (n > 0) payload.tensors.emplace("positions", Tensor::from_vector(s.new_positions, {n, 1}));
+  const auto frames = static_cast<int64_t>(s.new_codes.size()) / 2;
+  if (frames > 0) payload.tensors.emplace("codes", Tensor::from_vector(s.new_codes, {frames, 2}));
+  s.new_positions.clear();
+  s.new_codes.clear();
+  return payload;
+}
+
+}  // namespace tutti::testing
