@@ -1,0 +1,88 @@
+// ArEngine: the StageEngine of autoregressive networks. A step is schedule, run, publish.
+//
+// Thread: the stage's replica thread. Owns: the model, sequences, KV cache, batch buffers.
+// Invariants: a failing sequence ends alone; only a failure of the step itself ends all that took
+// part.
+#pragma once
+
+#include <unordered_map>
+
+#include "engine/ar/kv_cache.h"
+#include "engine/ar/sampler.h"
+#include "engine/ar/scheduler.h"
+#include "engine/ar/step_batch.h"
+#include "engine/stage_engine.h"
+
+namespace tutti::ar {
+
+class ArEngine final : public StageEngine {
+ public:
+  ArEngine(std::unique_ptr<ArModel> model, std::shared_ptr<const text::Tokenizer> tokenizer,
+           DeviceExecutor& executor, const StageEngineOptions& options);
+
+  Status admit(StageRequest request) override;
+  void append(StageChunk chunk) override;
+  bool abort(RequestKey key) override;
+  bool has_runnable_work() const override;
+  void step(std::vector<StageOutput>& outputs) override;
+  EngineStats stats() const override;
+
+  // The parts of a step, in their order; separate for tests and benchmarks.
+  void schedule();
+  void run();
+  void publish(std::vector<StageOutput>& outputs);
+
+  // Longest sequence, prompt and output, that a request may have here.
+  int64_t max_sequence_length() const { return max_sequence_length_; }
+
+ private:
+  // Before a sequence can be scheduled.
+  Status check_token_ids(const SamplingParams& params) const;
+  Status check_prompt_length(int64_t length) const;
+  Status settle_prompt(Sequence& sequence, bool input_complete);
+
+  // In a step, on the device.
+  void forward_and_sample(OpContext& ctx);
+  void sample(OpContext& ctx, const ArBatch& batch, const Tensor& logits);
+
+  // After a step, for each sequence that took part.
+  void publish_item(const ScheduledItem& item, size_t row, std::vector<StageOutput>& outputs);
+  void add_token(Sequence& sequence, size_t row, StageOutput& output);
+  void decide_finish(Sequence& sequence, int32_t token, StageOutput& output);
+  void emit(Sequence& sequence, StageOutput output, std::vector<StageOutput>& outputs);
+  void end_with_error(Sequence& sequence, Status error, std::vector<StageOutput>& outputs);
+  void end_empty(Sequence& sequence);
+  void forget(Sequence& sequence);
+  bool is_end_token(const SamplingParams& params, int32_t token) const;
+  double now_s() const;
+
+  std::unique_ptr<ArModel> model_;
+  std::shared_ptr<const text::Tokenizer> tokenizer_;
+  DeviceExecutor& executor_;
+  StageEngineOptions options_;
+  int64_t context_length_;
+  BlockManager blocks_;
+  int64_t max_sequence_length_;
+  KvCache kv_cache_;
+  Scheduler scheduler_;
+  StepBatch batch_;
+  Sampler sampler_;
+
+  std::unordered_map<RequestKey, std::unique_ptr<Sequence>> sequences_;
+  uint64_t num_admitted_ = 0;
+  std::vector<StageOutput> early_outputs_;  // made outside a step; the next one hands them out
+
+  // Of the step in progress.
+  std::span<const ScheduledItem> scheduled_;
+  std::vector<SampleRow> sample_rows_;
+  std::vector<uint8_t> ends_;
+  std::vector<const SamplingParams*> row_params_;
+  std::vector<uint64_t> row_seeds_;
+  Status step_error_;
+  double step_s_ = 0;
+
+  int64_t num_steps_ = 0;
+  double busy_s_ = 0;
+};
+
+}  // namespace tutti::ar

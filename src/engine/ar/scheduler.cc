@@ -1,0 +1,168 @@
+#include "engine/ar/scheduler.h"
+
+#include <algorithm>
+
+namespace tutti::ar {
+
+namespace {
+
+void insert_by_rank(std::vector<Sequence*>& list, Sequence& sequence) {
+  list.insert(std::upper_bound(list.begin(), list.end(), &sequence, ranks_before), &sequence);
+}
+
+bool is_decode(const Sequence& sequence) {
+  return !sequence.generated.empty() && sequence.num_computed + 1 == sequence.num_known();
+}
+
+}  // namespace
+
+Scheduler::Scheduler(const ArModel& model, BlockManager& blocks, SchedulerLimits limits)
+    : model_(model), blocks_(blocks), limits_(limits) {
+  items_.reserve(static_cast<size_t>(limits.max_num_seqs));
+}
+
+void Scheduler::add(Sequence& sequence) {
+  insert_by_rank(waiting_, sequence);
+  // Every list can hold every sequence without growing during a step.
+  const size_t all = waiting_.size() + running_.size();
+  for (auto* list : {&running_, &waiting_, &candidates_}) {
+    if (list->capacity() < all) list->reserve(2 * all);
+  }
+}
+
+void Scheduler::remove(Sequence& sequence) {
+  blocks_.release(sequence.blocks);
+  std::erase(sequence.running ? running_ : waiting_, &sequence);
+  sequence.running = false;
+}
+
+std::span<const ScheduledItem> Scheduler::schedule() {
+  items_.clear();
+  tokens_left_ = limits_.max_num_batched_tokens;
+  preempted_ = false;
+  ++step_;
+  schedule_decodes();
+  schedule_prefills();
+  // Blocks have just run out when something was preempted: nobody new comes in.
+  if (!preempted_) admit_waiting();
+  return items_;
+}
+
+bool Scheduler::has_runnable_work() const {
+  for (const Sequence* sequence : running_) {
+    if (is_runnable(*sequence)) return true;
+  }
+  for (const Sequence* sequence : waiting_) {
+    const int64_t ready = ready_positions(*sequence);
+    if (ready > 0) return blocks_.blocks_for(ready) <= blocks_.num_free();
+  }
+  return false;
+}
+
+int64_t Scheduler::num_blocked() const {
+  const auto is_blocked = [&](const Sequence* s) { return !is_runnable(*s); };
+  return std::count_if(running_.begin(), running_.end(), is_blocked) +
+         std::count_if(waiting_.begin(), waiting_.end(), is_blocked);
+}
+
+// Positions whose inputs are known. All but the newest token's were computed or wait for nothing.
+int64_t Scheduler::ready_positions(const Sequence& sequence) const {
+  if (sequence.prompt_length < 0) return 0;
+  const auto newest = static_cast<int64_t>(sequence.generated.size()) - 1;
+  const bool ready = newest < 0 || model_.input_ready(*sequence.model, newest);
+  return sequence.num_known() - (ready ? 0 : 1);
+}
+
+bool Scheduler::is_runnable(const Sequence& sequence) const {
+  return ready_positions(sequence) > sequence.num_computed;
+}
+
+bool Scheduler::is_full() const {
+  return tokens_left_ == 0 || static_cast<int32_t>(items_.size()) == limits_.max_num_seqs;
+}
+
+void Scheduler::schedule_decodes() {
+  candidates_.clear();
+  for (Sequence* sequence : running_) {
+    if (is_decode(*sequence) && is_runnable(*sequence)) candidates_.push_back(sequence);
+  }
+  const auto room = std::min<int64_t>(limits_.max_num_seqs, tokens_left_);
+  if (static_cast<int64_t>(candidates_.size()) > room) {
+    // More than one step takes: those of one priority take turns.
+    std::sort(candidates_.begin(), candidates_.end(), [](const Sequence* a, const Sequence* b) {
+      if (a->request.priority != b->request.priority || a->last_step == b->last_step)
+        return ranks_before(a, b);
+      return a->last_step < b->last_step;
+    });
+  }
+  for (Sequence* sequence : candidates_) {
+    if (is_full()) return;
+    if (sequence->running) schedule_running(*sequence);
+  }
+}
+
+void Scheduler::schedule_prefills() {
+  candidates_.clear();
+  for (Sequence* sequence : running_) {
+    if (!is_decode(*sequence) && is_runnable(*sequence)) candidates_.push_back(sequence);
+  }
+  for (Sequence* sequence : candidates_) {
+    if (is_full()) return;
+    if (sequence->running) schedule_running(*sequence);
+  }
+}
+
+void Scheduler::admit_waiting() {
+  for (size_t i = 0; i < waiting_.size() && !is_full();) {
+    Sequence& sequence = *waiting_[i];
+    const int64_t ready = ready_positions(sequence);
+    if (ready == 0) {
+      ++i;  // waits for a chunk; others may pass
+      continue;
+    }
+    // Blocks for the whole prompt, so that prompts in progress never compete for the last ones. Who
+    // does not fit is not overtaken, or a long prompt would never get in.
+    if (!blocks_.grow(sequence.blocks, ready)) return;
+    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+    sequence.running = true;
+    insert_by_rank(running_, sequence);
+    put_into_step(sequence);
+  }
+}
+
+void Scheduler::schedule_running(Sequence& sequence) {
+  while (!blocks_.grow(sequence.blocks, ready_positions(sequence))) {
+    Sequence& victim = *running_.back();
+    preempt(victim);
+    if (&victim == &sequence) return;
+  }
+  put_into_step(sequence);
+}
+
+void Scheduler::put_into_step(Sequence& sequence) {
+  // Positions computed again end where new ones begin: their results must not go out twice.
+  const int64_t end = sequence.is_recomputing() ? sequence.high_water : ready_positions(sequence);
+  const int64_t count = std::min(end - sequence.num_computed, tokens_left_);
+  tokens_left_ -= count;
+  sequence.last_step = step_;
+  items_.push_back({&sequence, count, sequence.num_computed + count == sequence.num_known()});
+}
+
+void Scheduler::preempt(Sequence& victim) {
+  preempted_ = true;
+  ++num_preemptions_;
+  ++victim.metrics.preemptions;
+  const auto item = std::find_if(items_.begin(), items_.end(),
+                                 [&](const ScheduledItem& i) { return i.sequence == &victim; });
+  if (item != items_.end()) {
+    tokens_left_ += item->count;
+    items_.erase(item);
+  }
+  blocks_.release(victim.blocks);
+  victim.num_computed = 0;
+  victim.running = false;
+  std::erase(running_, &victim);
+  insert_by_rank(waiting_, victim);
+}
+
+}  // namespace tutti::ar

@@ -1,0 +1,54 @@
+// Sequence: everything the AR engine knows of one request.
+//
+// Thread: the stage's replica thread. Owns: the model's state, tokens, block ids, text state.
+// Invariants: positions [0, num_computed) are in the KV cache; num_computed <= high_water; the
+// newest token has no position in the cache until it has been the input of a step.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/ids.h"
+#include "engine/ar/penalties.h"
+#include "engine/ar/text_output.h"
+#include "engine/payload.h"
+#include "models/ar_model.h"
+#include "models/stage_io.h"
+
+namespace tutti::ar {
+
+struct Sequence {
+  explicit Sequence(StageRequest request_in, std::shared_ptr<const text::Tokenizer> tokenizer)
+      : request(std::move(request_in)), text(std::move(tokenizer), request.sampling_params) {}
+
+  int64_t num_known() const { return prompt_length + static_cast<int64_t>(generated.size()); }
+  // Whether positions are computed again after a preemption; their results are out already.
+  bool is_recomputing() const { return num_computed < high_water; }
+
+  StageRequest request;
+  std::unique_ptr<ArSequence> model;
+  uint64_t arrival = 0;
+
+  int64_t prompt_length = -1;  // -1: more chunks must come
+  int64_t max_new_tokens = 0;  // set with prompt_length
+  std::vector<int32_t> generated;
+
+  int64_t num_computed = 0;
+  int64_t high_water = 0;  // positions that have ever been computed
+  std::vector<BlockId> blocks;
+  bool running = false;    // holds blocks
+  uint64_t last_step = 0;  // when it was scheduled last
+
+  Penalties penalties;
+  TextOutput text;
+  StageMetrics metrics;
+  HeldOutput held;  // output of a request that wants it whole
+};
+
+// Who comes first: smaller priority, then earlier arrival.
+inline bool ranks_before(const Sequence* a, const Sequence* b) {
+  if (a->request.priority != b->request.priority) return a->request.priority < b->request.priority;
+  return a->arrival < b->arrival;
+}
+
+}  // namespace tutti::ar

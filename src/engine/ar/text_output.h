@@ -1,0 +1,36 @@
+// TextOutput: one sequence's tokens as text to show: detokenized without splitting code points, cut
+// at stop strings.
+//
+// Thread: one owner. A stage without a tokenizer shows no text.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "tutti/sampling_params.h"
+
+#include "engine/ar/stop_strings.h"
+#include "text/detokenizer.h"
+
+namespace tutti::ar {
+
+class TextOutput {
+ public:
+  TextOutput(std::shared_ptr<const text::Tokenizer> tokenizer, const SamplingParams& params);
+
+  // Adds the text of a token, the count-th of the output, to `shown`. Returns the stop string that
+  // ends the output, or null.
+  const std::string* push(int32_t token_id, int64_t count, std::string& shown);
+  // The output has ended otherwise: shows what was held back. An end token is shown only with
+  // include_stop_str_in_output.
+  void finish(std::optional<int32_t> end_token, std::string& shown);
+
+ private:
+  std::optional<text::IncrementalDetokenizer> detokenizer_;
+  StopStrings stops_;
+  int32_t min_tokens_;
+  bool show_end_token_;
+};
+
+}  // namespace tutti::ar
