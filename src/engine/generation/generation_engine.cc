@@ -1,0 +1,201 @@
+#include "engine/generation/generation_engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+
+namespace tutti::generation {
+
+GenerationEngine::GenerationEngine(std::unique_ptr<GenerationModel> model, DeviceExecutor& executor,
+                                   const StageEngineOptions& options)
+    : model_(std::move(model)),
+      executor_(executor),
+      options_(options),
+      scheduler_(*model_, options.max_num_seqs) {}
+
+Status GenerationEngine::admit(StageRequest request) {
+  const RequestKey key = request.key;
+  if (sequences_.contains(key))
+    return {StatusCode::kAlreadyExists,
+            fmt::format("Request {} is already in this stage.", request.request_id)};
+  TUTTI_ASSIGN_OR_RETURN(std::unique_ptr<GenerationSequence> state, model_->start(request.input));
+  // The model has taken what it needs.
+  request.input.payload = {};
+  auto sequence = std::make_unique<Sequence>();
+  sequence->request = std::move(request);
+  sequence->model = std::move(state);
+  sequence->arrival = num_admitted_++;
+  sequence->submitted = Clock::now();
+  sequence->metrics.submitted_s = seconds(sequence->submitted);
+  Sequence& admitted = *sequence;
+  order_.push_back(&admitted);
+  sequences_.emplace(key, std::move(sequence));
+  end_if_done(admitted, early_outputs_);
+  return {};
+}
+
+void GenerationEngine::append(StageChunk chunk) {
+  const auto found = sequences_.find(chunk.key);
+  if (found == sequences_.end()) return;
+  Sequence& sequence = *found->second;
+  Status status = model_->append(*sequence.model, std::move(chunk.payload), chunk.last);
+  if (!status.ok()) return end_with_error(sequence, std::move(status), early_outputs_);
+  end_if_done(sequence, early_outputs_);
+}
+
+bool GenerationEngine::abort(RequestKey key) {
+  std::erase_if(early_outputs_, [&](const StageOutput& output) { return output.key == key; });
+  const auto found = sequences_.find(key);
+  if (found == sequences_.end()) return false;
+  forget(*found->second);
+  return true;
+}
+
+bool GenerationEngine::has_runnable_work() const {
+  return !early_outputs_.empty() ||
+         std::any_of(order_.begin(), order_.end(),
+                     [&](const Sequence* s) { return scheduler_.is_runnable(*s); });
+}
+
+void GenerationEngine::step(std::vector<StageOutput>& outputs) {
+  schedule();
+  run();
+  publish(outputs);
+}
+
+EngineStats GenerationEngine::stats() const {
+  EngineStats stats;
+  for (const Sequence* sequence : order_) {
+    const bool started = sequence->metrics.first_scheduled_s != 0;
+    ++(started ? stats.running : stats.waiting);
+    if (!scheduler_.is_runnable(*sequence)) ++stats.blocked;
+  }
+  stats.steps = num_steps_;
+  stats.busy_s = busy_s_;
+  return stats;
+}
+
+// --- the three parts of a step
+
+void GenerationEngine::schedule() {
+  scheduled_ = scheduler_.schedule(order_);
+  const double now = seconds(Clock::now());
+  work_.clear();
+  for (const ScheduledFrames& item : scheduled_) {
+    double& first = item.sequence->metrics.first_scheduled_s;
+    if (first == 0) first = now;
+    work_.push_back({item.sequence->model.get(), item.frames, {}});
+  }
+}
+
+void GenerationEngine::run() {
+  step_error_ = {};
+  if (scheduled_.empty()) return;
+  const Sequence& first = *scheduled_.front().sequence;
+  const Clock::time_point begin = Clock::now();
+  try {
+    executor_.run({first.request.priority, scheduler_.deadline(first)}, [this](OpContext& ctx) {
+      const Workspace::Scope scope(ctx.workspace);
+      model_->run(ctx, work_);
+    });
+  } catch (const std::exception& e) {
+    step_error_ = internal_error(fmt::format("The model failed in a step: {}", e.what()));
+  }
+  step_s_ = std::chrono::duration<double>(Clock::now() - begin).count();
+  busy_s_ += step_s_;
+  ++num_steps_;
+}
+
+void GenerationEngine::publish(std::vector<StageOutput>& outputs) {
+  std::move(early_outputs_.begin(), early_outputs_.end(), std::back_inserter(outputs));
+  early_outputs_.clear();
+  for (size_t i = 0; i < scheduled_.size(); ++i)
+    publish_work(scheduled_[i], std::move(work_[i].output), outputs);
+  scheduled_ = {};
+}
+
+// --- after a step
+
+void GenerationEngine::publish_work(const ScheduledFrames& item, AudioChunk audio,
+                                    std::vector<StageOutput>& outputs) {
+  Sequence& sequence = *item.sequence;
+  StageMetrics& metrics = sequence.metrics;
+  metrics.compute_s += step_s_;
+  if (!step_error_.ok()) return end_with_error(sequence, step_error_, outputs);
+  metrics.prompt_tokens += item.frames;
+  metrics.output_tokens += static_cast<int64_t>(audio.samples.size());
+  sequence.next_chunk = 2 * item.frames;
+  StageOutput output;
+  output.finished = is_done(sequence);
+  output.delta.audio = std::move(audio);
+  if (output.finished) output.delta.finish_reason = FinishReason::kStop;
+  emit(sequence, std::move(output), outputs);
+}
+
+// Hands out what is new, or keeps it until the end for a request that wants it whole.
+void GenerationEngine::emit(Sequence& sequence, StageOutput output,
+                            std::vector<StageOutput>& outputs) {
+  if (!sequence.request.streams_payload) {
+    const bool last = output.finished;
+    sequence.held.add(std::move(output));
+    if (!last) return;
+    output = sequence.held.take();
+  }
+  const bool finished = output.finished;
+  const Clock::time_point now = Clock::now();
+  const auto samples = static_cast<int64_t>(output.delta.audio.samples.size());
+  if (sequence.samples_out == 0 && samples > 0) {
+    sequence.first_output = now;
+    sequence.metrics.first_output_s = seconds(now);
+  }
+  sequence.samples_out += samples;
+  if (!finished && samples == 0) return;
+  if (finished) sequence.metrics.finished_s = seconds(now);
+  output.key = sequence.request.key;
+  output.metrics = sequence.metrics;
+  outputs.push_back(std::move(output));
+  if (finished) forget(sequence);
+}
+
+void GenerationEngine::end_with_error(Sequence& sequence, Status error,
+                                      std::vector<StageOutput>& outputs) {
+  sequence.metrics.finished_s = seconds(Clock::now());
+  outputs.push_back(failed_output(sequence.request.key, std::move(error), sequence.metrics));
+  forget(sequence);
+}
+
+// The end may come without frames: after the last ones were computed, or with none at all.
+void GenerationEngine::end_if_done(Sequence& sequence, std::vector<StageOutput>& outputs) {
+  if (!is_done(sequence)) return;
+  StageOutput output;
+  output.finished = true;
+  output.delta.finish_reason = FinishReason::kStop;
+  output.delta.audio.sample_rate = model_->info().sample_rate;
+  emit(sequence, std::move(output), outputs);
+}
+
+bool GenerationEngine::is_done(const Sequence& sequence) const {
+  return model_->input_complete(*sequence.model) && model_->pending_frames(*sequence.model) == 0;
+}
+
+void GenerationEngine::forget(Sequence& sequence) {
+  std::erase(order_, &sequence);
+  sequences_.erase(sequence.request.key);
+}
+
+double GenerationEngine::seconds(Clock::time_point time) const {
+  return std::chrono::duration<double>(time - options_.epoch).count();
+}
+
+}  // namespace tutti::generation
+
+namespace tutti {
+
+std::unique_ptr<StageEngine> make_generation_engine(std::unique_ptr<GenerationModel> model,
+                                                    DeviceExecutor& executor,
+                                                    const StageEngineOptions& options) {
+  return std::make_unique<generation::GenerationEngine>(std::move(model), executor, options);
+}
+
+}  // namespace tutti
