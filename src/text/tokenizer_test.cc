@@ -255,7 +255,8 @@ TEST(Tokenizer, TemplateProcessingAddsTheBeginToken) {
   made.added({{"id", 300}, {"content", "<s>"}, {"special", true}});
   made.file()["post_processor"] =
       json::parse(R"({"type":"Sequence","processors":[{"type":"ByteLevel"},
-    {"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
+    {"type":"TemplateProcessing","single":[
+      {"SpecialToken":{"id":"<s>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
      "pair":[],"special_tokens":{"<s>":{"id":"<s>","ids":[300],"tokens":["<s>"]}}}]})");
   auto tokenizer = made.load();
   ASSERT_TRUE(tokenizer);
