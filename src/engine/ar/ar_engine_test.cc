@@ -230,6 +230,19 @@ TEST(ArEngine, AnEndTokenMakesNoFrame) {
   EXPECT_EQ(harness.results[1].codes.size(), 2 * 4u);  // the last token of a length end does
 }
 
+TEST(ArEngine, PenaltiesFollowTheOutput) {
+  EngineHarness harness;
+  SamplingParams params = greedy(60);
+  params.repetition_penalty = 1000;
+  ASSERT_TRUE(harness.engine->admit(make_request(0, prompt_ids(1, 30), params)).ok());
+  harness.run_until_idle();
+  std::vector<int32_t> seen = harness.results[0].tokens;
+  ASSERT_EQ(seen.size(), 60u);
+  for (const int32_t id : prompt_ids(1, 30)) seen.push_back(id);
+  std::sort(seen.begin(), seen.end());
+  EXPECT_EQ(std::unique(seen.begin(), seen.end()), seen.end()) << "a token came again";
+}
+
 TEST(ArEngine, ReportsLogprobsPerToken) {
   EngineHarness harness;
   SamplingParams params = greedy(5);
@@ -338,6 +351,21 @@ TEST_F(ArEngineText, StopsAtAStringThatSpansTokens) {
   EXPECT_EQ(run(params, model_).text, whole.text.substr(0, begin + length));
 
   params.min_tokens = 60;
+  EXPECT_EQ(run(params, model_).text, whole.text);
+}
+
+TEST_F(ArEngineText, StopStringsCountFromTheTokenAfterMinTokens) {
+  const Collected whole = run(greedy(20), model_);
+  SamplingParams params = greedy(20);
+  // The tenth token's text, which begins and ends with it.
+  params.stop = {whole.texts[9]};
+  ASSERT_GE(whole.texts[9].size(), 2u);
+  size_t before = 0;
+  for (size_t i = 0; i < 9; ++i) before += whole.texts[i].size();
+  ASSERT_EQ(whole.text.find(params.stop[0]), before);
+  params.min_tokens = 9;
+  EXPECT_EQ(run(params, model_).tokens.size(), 10u);
+  params.min_tokens = 10;
   EXPECT_EQ(run(params, model_).text, whole.text);
 }
 

@@ -39,12 +39,10 @@ void Scheduler::remove(Sequence& sequence) {
 std::span<const ScheduledItem> Scheduler::schedule() {
   items_.clear();
   tokens_left_ = limits_.max_num_batched_tokens;
-  preempted_ = false;
   ++step_;
   schedule_decodes();
   schedule_prefills();
-  // Blocks have just run out when something was preempted: nobody new comes in.
-  if (!preempted_) admit_waiting();
+  admit_waiting();
   return items_;
 }
 
@@ -149,7 +147,6 @@ void Scheduler::put_into_step(Sequence& sequence) {
 }
 
 void Scheduler::preempt(Sequence& victim) {
-  preempted_ = true;
   ++num_preemptions_;
   ++victim.metrics.preemptions;
   const auto item = std::find_if(items_.begin(), items_.end(),

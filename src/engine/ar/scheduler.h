@@ -62,7 +62,6 @@ class Scheduler {
   std::vector<ScheduledItem> items_;
   int64_t tokens_left_ = 0;
   uint64_t step_ = 0;
-  bool preempted_ = false;  // in this step
   int64_t num_preemptions_ = 0;
 };
 

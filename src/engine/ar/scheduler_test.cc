@@ -81,13 +81,18 @@ TEST(Scheduler, SmallerPriorityComesFirst) {
 
 TEST(Scheduler, SequencesTakeTurnsWhenAStepIsTooSmall) {
   StageEngineOptions options;
-  options.max_num_batched_tokens = 2;
-  EngineHarness harness({}, options);
+  options.max_num_seqs = 2;
+  EngineHarness harness(talker(), options);
   for (uint64_t key = 0; key < 6; ++key)
-    ASSERT_TRUE(harness.engine->admit(make_request(key, {1}, tokens(100))).ok());
-  // Three steps admit all six, as long as those that run leave room; then each has a turn in three.
-  while (harness.engine->stats().waiting > 0 && harness.engine->stats().steps < 400) harness.step();
-  for (uint64_t key = 0; key < 6; ++key) EXPECT_GE(harness.results[key].tokens.size(), 1u) << key;
+    ASSERT_TRUE(harness.engine->admit(open_request(key, {1, 2, 3, 4}, 50)).ok());
+  harness.run_until_idle(100);
+  for (uint64_t key = 0; key < 6; ++key) harness.append(key, {}, true);
+  // All six can go on, two in a step.
+  for (size_t turn = 1; turn <= 5; ++turn) {
+    for (int step = 0; step < 3; ++step) harness.step();
+    for (uint64_t key = 0; key < 6; ++key)
+      EXPECT_EQ(harness.results[key].tokens.size(), 1 + turn) << key;
+  }
 }
 
 TEST(Scheduler, WaitingForUpstreamHoldsNobodyUp) {
