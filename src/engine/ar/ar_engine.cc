@@ -191,11 +191,13 @@ void ArEngine::run() {
   if (scheduled_.empty()) return;
   const double begin = now_s();
   batch_.build(scheduled_, options_.block_size);
-  try {
-    executor_.run({}, [this](OpContext& ctx) { forward_and_sample(ctx); });
-  } catch (const std::exception& e) {
-    step_error_ = internal_error(fmt::format("The model failed in a step: {}", e.what()));
-  }
+  executor_.run({}, [this](OpContext& ctx) {
+    try {
+      forward_and_sample(ctx);
+    } catch (const std::exception& e) {
+      step_error_ = internal_error(fmt::format("The model failed in a step: {}", e.what()));
+    }
+  });
   step_s_ = now_s() - begin;
   busy_s_ += step_s_;
   ++num_steps_;

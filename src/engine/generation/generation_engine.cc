@@ -94,14 +94,14 @@ void GenerationEngine::run() {
   if (scheduled_.empty()) return;
   const Sequence& first = *scheduled_.front().sequence;
   const Clock::time_point begin = Clock::now();
-  try {
-    executor_.run({first.request.priority, scheduler_.deadline(first)}, [this](OpContext& ctx) {
-      const Workspace::Scope scope(ctx.workspace);
+  executor_.run({first.request.priority, scheduler_.deadline(first)}, [this](OpContext& ctx) {
+    const Workspace::Scope scope(ctx.workspace);
+    try {
       model_->run(ctx, work_);
-    });
-  } catch (const std::exception& e) {
-    step_error_ = internal_error(fmt::format("The model failed in a step: {}", e.what()));
-  }
+    } catch (const std::exception& e) {
+      step_error_ = internal_error(fmt::format("The model failed in a step: {}", e.what()));
+    }
+  });
   step_s_ = std::chrono::duration<double>(Clock::now() - begin).count();
   busy_s_ += step_s_;
   ++num_steps_;
