@@ -5,9 +5,9 @@
 // caller. Ownership: the engine owns its threads, stages and memory; the destructor shuts down.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tutti/options.h"
@@ -28,6 +28,8 @@ struct ReplicaInfo {
   int32_t replica_id = 0;
   std::string state;        // starting, ready, draining, dead
   int64_t outstanding = 0;  // requests bound to it
+  int64_t steps = 0;        // batched forwards so far
+  double busy_s = 0;        // seconds spent in them
 };
 
 struct StagePoolInfo {
@@ -40,6 +42,14 @@ struct QueueInfo {
   int64_t size = 0;
   int64_t capacity = 0;
   int64_t high_water = 0;
+};
+
+// Stage 0's text and media processor, as add_request() uses it.
+class InputProcessor {
+ public:
+  virtual ~InputProcessor() = default;
+  // Token ids of the prompt as stage 0 sees it. Any thread.
+  virtual Result<std::vector<int32_t>> prompt_token_ids(const Prompt& prompt) const = 0;
 };
 
 class AsyncOmniEngine {
@@ -58,8 +68,19 @@ class AsyncOmniEngine {
   virtual const std::vector<SamplingParams>& default_sampling_params_list() const = 0;
   // Voices for speech output in the model's own spelling; the default first. Empty: no speech.
   virtual const std::vector<std::string>& voices() const = 0;
+  // "generate" when a stage understands prompts, "speech" / "image" when a final output is one.
   virtual const std::vector<std::string>& supported_tasks() const = 0;
+  // The most requests that one diffusion step batches.
+  virtual int32_t diffusion_batch_size() const = 0;
+  // This process runs one stage of a pipeline whose other stages run elsewhere.
+  virtual bool single_stage_mode() const = 0;
+  virtual const InputProcessor* input_processor() const = 0;
+  virtual std::thread::native_handle_type orchestrator_thread() const = 0;
+  // One per stage.
+  virtual const std::vector<StageRuntimeInfo>& stage_metadata() const = 0;
   virtual std::vector<StagePoolInfo> stage_pools() const = 0;
+  // The first live replica of each pool; replica_id -1 and state "dead" where there is none.
+  virtual std::vector<ReplicaInfo> stage_clients() const = 0;
   virtual std::vector<QueueInfo> queues() const = 0;
   // Error when out of range or negative.
   virtual Result<StageRuntimeInfo> get_stage_metadata(int32_t stage_id) const = 0;

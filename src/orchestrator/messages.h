@@ -31,6 +31,8 @@ struct AcceptedRequest {
 };
 using RequestQueue = DualQueue<std::unique_ptr<AcceptedRequest>>;
 using OutputQueue = DualQueue<EngineMessage>;
+// Answers of control methods: apart, so that control traffic never races with outputs.
+using RpcOutputQueue = DualQueue<StageEvent>;
 
 // Look into the request queue: something was put in.
 struct RequestsReadyMessage {};

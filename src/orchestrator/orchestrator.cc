@@ -28,12 +28,13 @@ OutputMessage aborted_message(const AcceptedRequest& request, const StageGraph& 
 }  // namespace
 
 Orchestrator::Orchestrator(std::shared_ptr<const StageGraph> graph, const StagePools& pools,
-                           RequestQueue& requests, OutputQueue& outputs, const Clock& clock,
+                           const OrchestratorQueues& queues, const Clock& clock,
                            OrchestratorOptions options)
     : graph_(std::move(graph)),
       pools_(pools),
-      requests_(requests),
-      outputs_(outputs),
+      requests_(queues.requests),
+      outputs_(queues.outputs),
+      rpc_outputs_(queues.rpc_outputs),
       clock_(clock),
       options_(std::move(options)),
       start_(clock.now()) {}
@@ -80,6 +81,9 @@ void Orchestrator::on(StageEvent event) {
   } else if (const auto* died = std::get_if<DiedEvent>(&event.body)) {
     on_replica_died(event, died->cause);
     admit();
+  } else {
+    // Who asked and has given up waiting leaves the queue full; the answer is dropped then.
+    rpc_outputs_.try_push(std::move(event));
   }
 }
 

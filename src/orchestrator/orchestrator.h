@@ -31,13 +31,18 @@ struct OrchestratorOptions {
   std::function<void(StageId, ReplicaId, ReplicaState, const Status&)> on_replica_state;
 };
 
+struct OrchestratorQueues {
+  RequestQueue& requests;
+  OutputQueue& outputs;
+  RpcOutputQueue& rpc_outputs;
+};
+
 using StagePools = std::vector<std::unique_ptr<StagePool>>;
 
 class Orchestrator {
  public:
   Orchestrator(std::shared_ptr<const StageGraph> graph, const StagePools& pools,
-               RequestQueue& requests, OutputQueue& outputs, const Clock& clock,
-               OrchestratorOptions options);
+               const OrchestratorQueues& queues, const Clock& clock, OrchestratorOptions options);
 
   void handle(OrchestratorMessage message);
   // After a ShutdownMessage: everything has been said.
@@ -82,6 +87,7 @@ class Orchestrator {
   const StagePools& pools_;
   RequestQueue& requests_;
   OutputBuffer outputs_;
+  RpcOutputQueue& rpc_outputs_;
   const Clock& clock_;
   const OrchestratorOptions options_;
   const TimePoint start_;

@@ -53,10 +53,12 @@ InProcStageClient::InProcStageClient(StageId stage, ReplicaId replica,
 }
 
 InProcStageClient::~InProcStageClient() {
+  // Who has stopped it before has waited as long as it wanted to.
+  const double wait_s = shared_->stopping.load() ? 0 : kJoinTimeout_s;
   stop();
-  if (!join(Deadline::after(kJoinTimeout_s))) {
-    spdlog::warn("stage-{}-{} did not end within {} seconds and is left behind",
-                 shared_->stage.value, shared_->replica.value, kJoinTimeout_s);
+  if (!join(Deadline::after(wait_s))) {
+    spdlog::warn("stage-{}-{} did not end in time and is left behind", shared_->stage.value,
+                 shared_->replica.value);
     thread_.detach();
   }
 }

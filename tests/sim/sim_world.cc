@@ -83,7 +83,7 @@ SimWorld::SimWorld(uint64_t seed, bool trace) : random_(seed), trace_(trace) {
   outputs_->on_room([this] { mailbox_.push_back(OutputRoomMessage{}); });
   build_pools();
   orchestrator_ = std::make_unique<Orchestrator>(
-      graph_, pools_, *requests_, *outputs_, clock_,
+      graph_, pools_, OrchestratorQueues{*requests_, *outputs_, rpc_outputs_}, clock_,
       OrchestratorOptions{
           .async_chunk = async_chunk_, .max_live_requests = max_live_, .on_replica_state = {}});
 }

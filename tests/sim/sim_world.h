@@ -107,6 +107,7 @@ class SimWorld {
   std::shared_ptr<const StageGraph> graph_;
   std::unique_ptr<RequestQueue> requests_;
   std::unique_ptr<OutputQueue> outputs_;
+  RpcOutputQueue rpc_outputs_{16};
   std::deque<OrchestratorMessage> mailbox_;
   StagePools pools_;
   std::vector<SimStageClient*> replicas_;

@@ -1,0 +1,85 @@
+// AsyncOmniEngineImpl: the proxy in front of one OrchestratorThread and the stage pools.
+//
+// Thread: as AsyncOmniEngine: any. Owns queues, pools and the orchestrator's thread; destroyed in
+// the reverse order.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "orchestrator/engine_parts.h"
+#include "orchestrator/init_monitor.h"
+#include "orchestrator/input_processing.h"
+#include "orchestrator/live_requests.h"
+#include "orchestrator/orchestrator_thread.h"
+
+namespace tutti {
+
+class AsyncOmniEngineImpl final : public AsyncOmniEngine {
+ public:
+  AsyncOmniEngineImpl(EngineParts parts, const EngineOptions& options,
+                      std::shared_ptr<const StageGraph> graph,
+                      std::vector<SamplingParams> default_sampling_params);
+  ~AsyncOmniEngineImpl() override;
+
+  // Starts threads and loading; returns when every stage is ready.
+  Status start(const EngineOptions& options);
+
+  const std::string& model() const override { return parts_.model; }
+  const std::string& tokenizer() const override { return parts_.model; }
+  int32_t num_stages() const override { return graph_->size(); }
+  bool async_chunk() const override { return async_chunk_; }
+  const std::vector<SamplingParams>& default_sampling_params_list() const override {
+    return default_sampling_params_;
+  }
+  const std::vector<std::string>& voices() const override { return parts_.pipeline->voices(); }
+  const std::vector<std::string>& supported_tasks() const override { return supported_tasks_; }
+  int32_t diffusion_batch_size() const override { return 1; }
+  bool single_stage_mode() const override { return false; }
+  const InputProcessor* input_processor() const override { return processor_.get(); }
+  std::thread::native_handle_type orchestrator_thread() const override;
+  const std::vector<StageRuntimeInfo>& stage_metadata() const override { return stage_metadata_; }
+  std::vector<StagePoolInfo> stage_pools() const override;
+  std::vector<ReplicaInfo> stage_clients() const override;
+  std::vector<QueueInfo> queues() const override;
+  Result<StageRuntimeInfo> get_stage_metadata(int32_t stage_id) const override;
+
+  Status add_request(AddRequest request) override;
+  Status abort(const std::vector<std::string>& request_ids) override;
+  Result<std::optional<EngineMessage>> try_get_output(double timeout_s) override;
+
+  bool is_alive() const override { return health().ok(); }
+  Status health() const override;
+  void shutdown() override;
+
+ private:
+  void start_pools(const std::shared_ptr<InitMonitor>& monitor);
+  Status enqueue(AddRequest request, double queue_timeout_s, RequestKey key);
+
+  EngineParts parts_;
+  const std::shared_ptr<const StageGraph> graph_;
+  const std::vector<SamplingParams> default_sampling_params_;
+  const bool async_chunk_;
+  const int64_t max_live_requests_;
+  std::vector<StageRuntimeInfo> stage_metadata_;
+  std::vector<std::string> supported_tasks_;
+  // Written by the loading threads before their stages are ready.
+  std::shared_ptr<std::vector<std::atomic<int64_t>>> max_prompt_tokens_;
+  std::unique_ptr<RequestProcessor> processor_;
+
+  RequestQueue requests_;
+  OutputQueue outputs_;
+  RpcOutputQueue rpc_outputs_{64};
+  std::shared_ptr<OrchestratorMailbox> mailbox_;
+  LiveRequests live_;
+  std::atomic<uint64_t> next_key_{1};
+  StagePools pools_;
+  std::unique_ptr<OrchestratorThread> orchestrator_;
+  std::mutex shutdown_mutex_;
+  std::atomic<bool> shutting_down_{false};
+};
+
+}  // namespace tutti

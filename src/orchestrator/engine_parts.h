@@ -1,0 +1,44 @@
+// EngineParts: what an AsyncOmniEngine is made of, before it runs. create() takes them from a model
+// directory; tests and benchmarks bring their own.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tutti/async_omni_engine.h"
+#include "tutti/options.h"
+
+#include "engine/stage_engine.h"
+#include "models/pipeline.h"
+#include "stages/in_proc_stage_client.h"
+
+namespace tutti {
+
+struct LoadedStage {
+  std::unique_ptr<StageEngine> engine;
+  int64_t max_prompt_tokens = 0;  // 0: not limited
+};
+// Reports how far loading is; false: nobody waits for it any more.
+using ReportProgress = std::function<bool(double fraction, const std::string& what)>;
+// Called on the replica's thread; lives as long as the engine it makes.
+using StageLoader = std::function<Result<LoadedStage>(const ReportProgress& report)>;
+
+struct StageParts {
+  StageLoader load;
+  int32_t num_replicas = 1;
+};
+
+struct EngineParts {
+  std::string model;
+  std::shared_ptr<const Pipeline> pipeline;
+  std::vector<StageParts> stages;
+  InProcOptions replica_options;
+};
+
+// Starts every stage and returns when all are ready; on an error all are stopped.
+Result<std::unique_ptr<AsyncOmniEngine>> start_engine(EngineParts parts,
+                                                      const EngineOptions& options);
+
+}  // namespace tutti
