@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "orchestrator/engine_parts.h"
-#include "sim/fake_pipeline.h"
+#include "orchestrator/testing/fake_pipeline.h"
 
 namespace tutti {
 namespace {
@@ -110,7 +110,9 @@ TEST_F(AsyncOmniEngineTest, HasTheAttributesOfTheContract) {
 TEST_F(AsyncOmniEngineTest, RunsARequestThroughAllStages) {
   for (const bool async_chunk : {true, false}) {
     seen_.clear();
-    start({}, {.async_chunk = async_chunk});
+    EngineOptions options;
+    options.async_chunk = async_chunk;
+    start({}, options);
     ASSERT_TRUE(engine_->add_request(request("a", 9)).ok());
     const Seen& seen = read_until_end("a");
     const auto graph = StageGraph::build(fake::omni_specs()).value();
@@ -328,13 +330,16 @@ TEST_F(AsyncOmniEngineTest, ADeadReplicaFailsWhatWasBoundToItAndIsNoticed) {
   EngineParts parts = fake::fake_parts(fake::omni_specs());
   class Dying final : public StageEngine {
    public:
-    Status admit(StageRequest) override { return {}; }
+    Status admit(StageRequest) override {
+      admitted_ = true;
+      return {};
+    }
     void append(StageChunk) override {}
     bool abort(RequestKey) override { return true; }
     bool has_runnable_work() const override { return admitted_; }
     void step(std::vector<StageOutput>&) override { throw std::runtime_error("heart failure"); }
     EngineStats stats() const override { return {}; }
-    bool admitted_ = true;
+    bool admitted_ = false;
   };
   parts.stages[1].load = [](const ReportProgress&) {
     LoadedStage loaded;
@@ -359,7 +364,9 @@ TEST_F(AsyncOmniEngineTest, AStageThatDoesNotGetReadyIsNamed) {
     told = true;
     return Result<LoadedStage>(unavailable("Nobody waits any more."));
   };
-  const auto engine = start_engine(std::move(parts), {.stage_init_timeout_s = 0.02});
+  EngineOptions options;
+  options.stage_init_timeout_s = 0.02;
+  const auto engine = start_engine(std::move(parts), options);
   ASSERT_FALSE(engine);
   EXPECT_EQ(engine.error().code(), StatusCode::kDeadlineExceeded);
   EXPECT_THAT(engine.error().message(), HasSubstr("stage 1 (talker)"));

@@ -5,7 +5,7 @@
 
 #include <stdexcept>
 
-#include "sim/fake_stage_engine.h"
+#include "stages/testing/fake_stage_engine.h"
 
 namespace tutti {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "base/dual_queue.h"
 #include "base/thread.h"
-#include "sim/fake_stage_engine.h"
 #include "stages/stage_pool.h"
+#include "stages/testing/fake_stage_engine.h"
 
 namespace tutti {
 namespace {

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "sim/fake_stage_engine.h"
+#include "stages/testing/fake_stage_engine.h"
 
 namespace tutti {
 namespace {

@@ -16,8 +16,8 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "orchestrator/orchestrator.h"
-#include "sim/fake_stage_engine.h"
 #include "stages/replica_core.h"
+#include "stages/testing/fake_stage_engine.h"
 
 namespace tutti::sim {
 

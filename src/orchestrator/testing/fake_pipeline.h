@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "orchestrator/engine_parts.h"
-#include "sim/fake_stage_engine.h"
+#include "stages/testing/fake_stage_engine.h"
 
 namespace tutti::fake {
 
