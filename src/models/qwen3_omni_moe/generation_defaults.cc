@@ -1,0 +1,74 @@
+#include "models/qwen3_omni_moe/generation_defaults.h"
+
+#include <boost/json.hpp>
+
+#include "models/config_reader.h"
+
+namespace tutti::qwen3_omni_moe {
+
+namespace {
+
+// The defaults of Qwen3OmniMoeForConditionalGeneration.generate().
+GenerationDefaults reference_defaults(const Config& config) {
+  GenerationDefaults d;
+  d.eos_token_ids = {static_cast<int32_t>(config.im_end_token_id)};
+  d.thinker.temperature = 0;
+  d.thinker.max_tokens = 1024;
+  d.talker.temperature = 0.9f;
+  d.talker.top_k = 50;
+  d.talker.top_p = 1.0f;
+  d.talker.repetition_penalty = 1.05f;
+  d.talker.max_tokens = 4096;
+  return d;
+}
+
+// Reads prefix + "temperature" and the others; do_sample false is greedy.
+void read_sampling(const ConfigReader& reader, const std::string& prefix, bool samples,
+                   SamplingParams& params) {
+  const float fallback = params.temperature > 0 ? params.temperature : 1.0f;
+  params.top_k = static_cast<int32_t>(reader.integer(prefix + "top_k", params.top_k));
+  params.top_p = static_cast<float>(reader.number(prefix + "top_p", params.top_p));
+  params.min_p = static_cast<float>(reader.number(prefix + "min_p", params.min_p));
+  params.repetition_penalty =
+      static_cast<float>(reader.number(prefix + "repetition_penalty", params.repetition_penalty));
+  samples = reader.boolean(prefix + "do_sample", samples || reader.has(prefix + "temperature"));
+  params.temperature =
+      samples ? static_cast<float>(reader.number(prefix + "temperature", fallback)) : 0.0f;
+}
+
+void read_max_tokens(const ConfigReader& reader, const std::string& key, SamplingParams& params) {
+  params.max_tokens = static_cast<int32_t>(reader.positive(key, params.max_tokens));
+}
+
+}  // namespace
+
+Result<GenerationDefaults> read_generation_defaults(const std::filesystem::path& model_dir,
+                                                    const Config& config) {
+  GenerationDefaults d = reference_defaults(config);
+  const auto path = model_dir / "generation_config.json";
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return d;
+  TUTTI_ASSIGN_OR_RETURN(const boost::json::value root, read_json_file(path));
+  Status status;
+  const ConfigReader reader(root.get_object(), path.string(), "", status);
+  if (reader.has("eos_token_id")) {
+    d.eos_token_ids.clear();
+    for (int64_t id : reader.integer_or_list("eos_token_id")) {
+      if (id < 0 || id >= config.thinker.text.vocab_size) {
+        reader.fail("eos_token_id", "token ids of the vocabulary");
+      }
+      d.eos_token_ids.push_back(static_cast<int32_t>(id));
+    }
+  }
+  read_sampling(reader, "", false, d.thinker);
+  read_sampling(reader, "talker_", true, d.talker);
+  read_max_tokens(reader, "max_new_tokens", d.thinker);
+  read_max_tokens(reader, "thinker_max_new_tokens", d.thinker);
+  read_max_tokens(reader, "talker_max_new_tokens", d.talker);
+  TUTTI_RETURN_IF_ERROR(status);
+  TUTTI_RETURN_IF_ERROR(d.thinker.validate());
+  TUTTI_RETURN_IF_ERROR(d.talker.validate());
+  return d;
+}
+
+}  // namespace tutti::qwen3_omni_moe

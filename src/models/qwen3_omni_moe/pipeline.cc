@@ -1,0 +1,254 @@
+#include "models/qwen3_omni_moe/pipeline.h"
+
+#include <boost/json.hpp>
+
+#include "base/log.h"
+#include "base/strings.h"
+#include "models/chat_context.h"
+#include "models/config_reader.h"
+#include "models/qwen3_omni_moe/code2wav.h"
+#include "models/qwen3_omni_moe/generation_defaults.h"
+#include "models/qwen3_omni_moe/talker.h"
+#include "models/qwen3_omni_moe/thinker.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+#include "weights/weight_loader.h"
+
+namespace tutti::qwen3_omni_moe {
+
+namespace {
+
+constexpr int32_t kThinker = 0;
+constexpr int32_t kTalker = 1;
+constexpr int32_t kCode2Wav = 2;
+
+// The voice that the reference speaks with when none is asked for.
+constexpr std::string_view kDefaultVoice = "ethan";
+
+// A payload goes to the next stage as it is: the talker takes the thinker's ids and media rows,
+// code2wav the talker's frames.
+Result<StagePayload> pass_on(const EdgeContext&, StagePayload upstream, bool) { return upstream; }
+
+std::string capitalised(std::string name) {
+  if (!name.empty() && name[0] >= 'a' && name[0] <= 'z') name[0] = static_cast<char>(name[0] - 32);
+  return name;
+}
+
+struct TextFrontend {
+  std::shared_ptr<const Tokenizer> tokenizer;               // null: prompts are token ids
+  std::shared_ptr<const text::ChatTemplate> chat_template;  // null: no chat prompts
+};
+
+class Qwen3OmniMoePipeline final : public Pipeline {
+ public:
+  Qwen3OmniMoePipeline(Config config, GenerationDefaults defaults, TextFrontend text)
+      : config_(std::move(config)), defaults_(std::move(defaults)), text_(std::move(text)) {
+    build_stages();
+    build_voices();
+  }
+
+  const std::vector<StageSpec>& stages() const override { return stages_; }
+  std::shared_ptr<const Tokenizer> tokenizer() const override { return text_.tokenizer; }
+  const std::vector<std::string>& voices() const override { return voices_; }
+  Result<StageInput> process_prompt(const Prompt& prompt) const override;
+  Result<std::string> resolve_voice(const std::string& voice) const override;
+  Result<std::unique_ptr<ArModel>> load_ar(int32_t stage, const LoadOptions&) const override;
+  Result<std::unique_ptr<GenerationModel>> load_generation(int32_t stage,
+                                                           const LoadOptions&) const override;
+
+ private:
+  Result<std::string> render_chat(const ChatPrompt& prompt) const;
+  void build_stages();
+  void build_voices();
+
+  Config config_;
+  GenerationDefaults defaults_;
+  TextFrontend text_;
+  std::vector<StageSpec> stages_;
+  std::vector<std::string> voices_;
+};
+
+void Qwen3OmniMoePipeline::build_stages() {
+  StageSpec thinker;
+  thinker.model_stage = "thinker";
+  thinker.final_output = true;
+  thinker.final_output_type = "text";
+  thinker.has_text_output = true;
+  thinker.default_sampling_params = defaults_.thinker;
+  stages_.push_back(std::move(thinker));
+  if (!config_.has_talker) return;
+  StageSpec talker;
+  talker.model_stage = "talker";
+  talker.sources = {kThinker};
+  talker.input_processor = pass_on;
+  talker.default_sampling_params = defaults_.talker;
+  stages_.push_back(std::move(talker));
+  StageSpec code2wav;
+  code2wav.model_stage = "code2wav";
+  code2wav.type = StageType::kGeneration;
+  code2wav.sources = {kTalker};
+  code2wav.input_processor = pass_on;
+  code2wav.final_output = true;
+  code2wav.final_output_type = "audio";
+  stages_.push_back(std::move(code2wav));
+}
+
+void Qwen3OmniMoePipeline::build_voices() {
+  for (const auto& [name, id] : config_.talker.speaker_id) {
+    const bool is_default = ascii_lower(name) == kDefaultVoice;
+    voices_.insert(is_default ? voices_.begin() : voices_.end(), capitalised(name));
+  }
+}
+
+Result<std::string> Qwen3OmniMoePipeline::resolve_voice(const std::string& voice) const {
+  const std::string wanted =
+      ascii_lower(voice.empty() && !voices_.empty() ? voices_.front() : voice);
+  for (const auto& [name, id] : config_.talker.speaker_id) {
+    if (ascii_lower(name) == wanted) return name;
+  }
+  if (voices_.empty()) {
+    return invalid_argument("`voice` is '" + voice + "'; this model does not speak.")
+        .with_param("voice");
+  }
+  return invalid_argument("`voice` is '" + voice + "'; this model has: " + join(voices_) + ".")
+      .with_param("voice");
+}
+
+Result<StageInput> Qwen3OmniMoePipeline::process_prompt(const Prompt& prompt) const {
+  StageInput input;
+  if (const auto* tokens = std::get_if<TokensPrompt>(&prompt)) {
+    input.payload.token_ids = tokens->token_ids;
+  } else if (text_.tokenizer == nullptr) {
+    return invalid_argument(
+        "This model directory has no tokenizer; only prompts of token ids are allowed.");
+  } else if (const auto* text = std::get_if<TextPrompt>(&prompt)) {
+    TUTTI_ASSIGN_OR_RETURN(input.payload.token_ids, text_.tokenizer->encode(text->text));
+  } else {
+    TUTTI_ASSIGN_OR_RETURN(const std::string chat, render_chat(std::get<ChatPrompt>(prompt)));
+    TUTTI_ASSIGN_OR_RETURN(input.payload.token_ids, text_.tokenizer->encode(chat));
+  }
+  if (input.payload.token_ids.empty()) {
+    return invalid_argument("The prompt is empty; expected at least one token.");
+  }
+  return input;
+}
+
+Result<std::string> Qwen3OmniMoePipeline::render_chat(const ChatPrompt& prompt) const {
+  if (text_.chat_template == nullptr) {
+    return invalid_argument(
+        "This model directory has no chat template; only text and token prompts are allowed.");
+  }
+  for (const ChatMessage& message : prompt.messages) {
+    for (const ContentPart& part : message.content) {
+      if (part.media) {
+        return unimplemented(
+            "Audio, image and video inputs are not supported yet; allowed are text parts.");
+      }
+    }
+  }
+  TUTTI_ASSIGN_OR_RETURN(const auto context, chat_context(prompt));
+  return text_.chat_template->render(context);
+}
+
+// Asks a loader for one stage's weights and reports what it took.
+template <typename Build>
+auto load_weights(const LoadOptions& options, const std::string& stage,
+                  std::vector<std::string> prefixes, std::vector<std::string> ignored, Build build)
+    -> Result<decltype(build(std::declval<WeightLoader&>()))> {
+  WeightLoaderOptions loading;
+  if (!options.auto_dtype) {
+    if (options.dtype != DType::kF32 && options.dtype != DType::kBF16) {
+      return invalid_argument("`dtype` is " + std::string(dtype_name(options.dtype)) +
+                              "; allowed are auto, float32 and bfloat16.")
+          .with_param("dtype");
+    }
+    loading.dtype = options.dtype;
+  }
+  loading.prefixes = std::move(prefixes);
+  loading.ignored_prefixes = std::move(ignored);
+  if (options.on_progress) {
+    loading.on_progress = [&](double fraction) {
+      options.on_progress(fraction, "reading weights");
+    };
+  }
+  std::unique_ptr<WeightLoader> loader;
+  if (options.dummy_weights) {
+    loader = make_dummy_loader(options.dummy_seed, loading);
+  } else {
+    TUTTI_ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::open(options.model_dir));
+    loader = make_checkpoint_loader(std::move(checkpoint), loading);
+  }
+  auto built = build(*loader);
+  TUTTI_RETURN_IF_ERROR(loader->finish());
+  const LoadStats& stats = loader->stats();
+  spdlog::info("{}: {} tensors, {} in {:.2f} s ({:.1f} GB/s)", stage, stats.tensors,
+               human_bytes(static_cast<double>(stats.bytes)), stats.seconds, stats.gb_per_s());
+  return built;
+}
+
+Result<std::unique_ptr<ArModel>> Qwen3OmniMoePipeline::load_ar(int32_t stage,
+                                                               const LoadOptions& options) const {
+  if (stage == kThinker) {
+    std::vector<std::string> ignored = {"thinker.audio_tower.", "thinker.visual."};
+    if (config_.thinker.tie_word_embeddings) ignored.push_back("thinker.lm_head.");
+    TUTTI_ASSIGN_OR_RETURN(
+        auto weights, load_weights(options, "thinker", {"thinker."}, ignored, [&](WeightLoader& w) {
+          return Thinker::load(w, config_.thinker);
+        }));
+    const DType dtype = weights.embed_tokens.dtype();
+    return std::unique_ptr<ArModel>(
+        std::make_unique<Thinker>(config_.thinker, config_.talker.accept_hidden_layer,
+                                  std::move(weights), defaults_.eos_token_ids, dtype));
+  }
+  TUTTI_CHECK(stage == kTalker && config_.has_talker, "the thinker and the talker are AR stages");
+  TUTTI_ASSIGN_OR_RETURN(auto weights,
+                         load_weights(options, "talker", {"talker."}, {},
+                                      [&](WeightLoader& w) { return Talker::load(w, config_); }));
+  const DType dtype = weights.codec_embedding.dtype();
+  return std::unique_ptr<ArModel>(std::make_unique<Talker>(config_, std::move(weights), dtype));
+}
+
+Result<std::unique_ptr<GenerationModel>> Qwen3OmniMoePipeline::load_generation(
+    int32_t stage, const LoadOptions& options) const {
+  TUTTI_CHECK(stage == kCode2Wav && config_.has_talker, "code2wav is the generation stage");
+  TUTTI_ASSIGN_OR_RETURN(auto network,
+                         load_weights(options, "code2wav", {"code2wav."}, {}, [&](WeightLoader& w) {
+                           return load_code2wav_network(w, config_.code2wav);
+                         }));
+  return std::unique_ptr<GenerationModel>(
+      std::make_unique<Code2Wav>(config_.code2wav, std::move(network)));
+}
+
+// A directory with a config alone serves benchmarks with dummy weights.
+Result<TextFrontend> load_text_frontend(const std::filesystem::path& dir) {
+  const auto has = [&](const char* name) {
+    std::error_code ignored;
+    return std::filesystem::exists(dir / name, ignored);
+  };
+  TextFrontend text;
+  if (has("tokenizer.json") || has("vocab.json")) {
+    TUTTI_ASSIGN_OR_RETURN(text.tokenizer, Tokenizer::load(dir));
+  }
+  if (has("chat_template.jinja") || has("chat_template.json")) {
+    TUTTI_ASSIGN_OR_RETURN(text.chat_template, text::ChatTemplate::load(dir));
+  } else if (has("tokenizer_config.json")) {
+    TUTTI_ASSIGN_OR_RETURN(const auto config, read_json_file(dir / "tokenizer_config.json"));
+    if (config.get_object().contains("chat_template")) {
+      TUTTI_ASSIGN_OR_RETURN(text.chat_template, text::ChatTemplate::load(dir));
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Pipeline>> open(const LoadOptions& options) {
+  TUTTI_ASSIGN_OR_RETURN(Config config, read_config(options.model_dir));
+  TUTTI_ASSIGN_OR_RETURN(GenerationDefaults defaults,
+                         read_generation_defaults(options.model_dir, config));
+  TUTTI_ASSIGN_OR_RETURN(TextFrontend text, load_text_frontend(options.model_dir));
+  return std::unique_ptr<Pipeline>(std::make_unique<Qwen3OmniMoePipeline>(
+      std::move(config), std::move(defaults), std::move(text)));
+}
+
+}  // namespace tutti::qwen3_omni_moe

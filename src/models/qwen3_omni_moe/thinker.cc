@@ -1,0 +1,159 @@
+#include "models/qwen3_omni_moe/thinker.h"
+
+#include <algorithm>
+
+#include "models/qwen3_omni_moe/weight_map.h"
+#include "ops/elementwise.h"
+#include "ops/embedding.h"
+
+namespace tutti::qwen3_omni_moe {
+
+namespace {
+
+ThinkerSequence& as_thinker(ArSequence& sequence) {
+  return static_cast<ThinkerSequence&>(sequence);
+}
+const ThinkerSequence& as_thinker(const ArSequence& sequence) {
+  return static_cast<const ThinkerSequence&>(sequence);
+}
+
+// Id of the token at a position: the prompt's, then the generated ones.
+int32_t token_at(const ArBatchItem& item, int64_t position) {
+  const auto& prompt = as_thinker(*item.sequence).prompt;
+  const auto prompt_length = static_cast<int64_t>(prompt.size());
+  return position < prompt_length ? prompt[position] : item.generated[position - prompt_length];
+}
+
+}  // namespace
+
+Thinker::Weights Thinker::load(WeightLoader& loader, const ThinkerConfig& config) {
+  const DecoderConfig& c = config.text;
+  Weights w;
+  w.embed_tokens = loader.get("thinker.model.embed_tokens.weight", {c.vocab_size, c.hidden_size});
+  w.stack = load_decoder_stack(loader, "thinker.model", c);
+  if (config.tie_word_embeddings) {
+    w.lm_head.weight = w.embed_tokens;
+  } else {
+    w.lm_head = load_linear(loader, "thinker.lm_head", c.vocab_size, c.hidden_size, false);
+  }
+  return w;
+}
+
+Thinker::Thinker(const ThinkerConfig& config, int64_t accept_hidden_layer, Weights weights,
+                 std::vector<int32_t> eos_token_ids, DType kv_dtype)
+    : config_(config),
+      accept_hidden_layer_(accept_hidden_layer),
+      weights_(std::move(weights)),
+      info_(decoder_info(config.text, kv_dtype)) {
+  info_.eos_token_ids = std::move(eos_token_ids);
+}
+
+Result<std::unique_ptr<ArSequence>> Thinker::start(const StageInput& input) {
+  const auto& ids = input.payload.token_ids;
+  if (ids.empty()) return invalid_argument("The prompt is empty; expected at least one token.");
+  for (int32_t id : ids) {
+    if (id < 0 || id >= info_.vocab_size) {
+      return invalid_argument("The prompt has token id " + std::to_string(id) +
+                              "; this model has 0 to " + std::to_string(info_.vocab_size - 1) +
+                              ".");
+    }
+  }
+  auto sequence = std::make_unique<ThinkerSequence>();
+  sequence->prompt = ids;
+  return std::unique_ptr<ArSequence>(std::move(sequence));
+}
+
+Status Thinker::append(ArSequence&, StagePayload payload, bool) {
+  if (payload.empty()) return Status();
+  return internal_error("The thinker takes its whole prompt at once.");
+}
+
+int64_t Thinker::prompt_length(const ArSequence& sequence) const {
+  return static_cast<int64_t>(as_thinker(sequence).prompt.size());
+}
+
+std::span<const int32_t> Thinker::prompt_token_ids(const ArSequence& sequence) const {
+  return as_thinker(sequence).prompt;
+}
+
+Tensor Thinker::forward(OpContext& ctx, const ArBatch& batch) {
+  const Tensor logits = ctx.workspace.tensor({batch.num_samples, info_.vocab_size});
+  Workspace::Scope scratch(ctx.workspace);
+  const Tensor ids = ctx.workspace.tensor({batch.num_tokens}, DType::kI32);
+  int32_t* id = ids.data<int32_t>();
+  for (const ArBatchItem& item : batch.items) {
+    for (int64_t i = 0; i < item.count; ++i) *id++ = token_at(item, item.start + i);
+  }
+  const Tensor positions = batch_positions(
+      ctx, batch, [](const ArSequence& s) -> const RopeIndex& { return as_thinker(s).rope; });
+  if (probe_) probe_("position_ids", positions);
+  const Tensor x = ctx.workspace.tensor({batch.num_tokens, config_.text.hidden_size});
+  ops::embedding(ctx, ids, weights_.embed_tokens, x);
+  const auto num_layers = weights_.stack.layers.size();
+  weights_.stack.forward(ctx, x, positions, batch.paged, batch.kv_layers,
+                         [&](size_t done, const Tensor& hidden) {
+                           if (static_cast<int64_t>(done) == accept_hidden_layer_)
+                             export_hidden(ctx, batch, hidden);
+                           if (probe_ && done < num_layers)
+                             probe_("hidden." + std::to_string(done), hidden);
+                         });
+  if (probe_) {
+    probe_("hidden." + std::to_string(num_layers), weights_.stack.norm.forward(ctx, x));
+  }
+  for (const ArBatchItem& item : batch.items) {
+    if (item.wants_payload) export_ids(item);
+  }
+  if (batch.num_samples > 0) {
+    const Tensor rows = gather_sample_rows(ctx, batch, x);
+    weights_.stack.norm.forward(ctx, rows, rows);
+    weights_.lm_head.forward(ctx, rows, logits);
+  }
+  return logits;
+}
+
+void Thinker::export_ids(const ArBatchItem& item) const {
+  ThinkerSequence& sequence = as_thinker(*item.sequence);
+  const int64_t end = item.start + item.count;
+  for (; sequence.exported < end; ++sequence.exported) {
+    sequence.new_ids.push_back(token_at(item, sequence.exported));
+  }
+}
+
+void Thinker::export_hidden(OpContext& ctx, const ArBatch& batch, const Tensor& x) const {
+  int64_t first_row = 0;
+  for (const ArBatchItem& item : batch.items) {
+    const int64_t row = first_row - item.start;  // of position p: row + p
+    first_row += item.count;
+    ThinkerSequence& sequence = as_thinker(*item.sequence);
+    const auto prompt_length = static_cast<int64_t>(sequence.prompt.size());
+    const int64_t end = std::min(item.start + item.count, prompt_length);
+    if (!item.wants_payload || end <= sequence.exported) continue;
+    Workspace::Scope scratch(ctx.workspace);
+    const Tensor index = ctx.workspace.tensor({item.count}, DType::kI32);
+    int64_t n = 0;
+    for (int64_t p = std::max(item.start, sequence.exported); p < end; ++p) {
+      if (!config_.is_media_token(sequence.prompt[p])) continue;
+      index.data<int32_t>()[n++] = static_cast<int32_t>(row + p);
+    }
+    if (n == 0) continue;
+    TUTTI_CHECK(!sequence.new_hidden.defined(), "the payload is taken after every step");
+    sequence.new_hidden = Tensor::empty({n, x.cols()});
+    ops::gather_rows(ctx, x, index.slice(0, n), sequence.new_hidden);
+  }
+}
+
+StagePayload Thinker::take_payload(ArSequence& base) {
+  ThinkerSequence& sequence = as_thinker(base);
+  StagePayload payload;
+  if (!std::exchange(sequence.announced, true)) {
+    payload.tensors["prompt_length"] = Tensor::from_vector(
+        std::vector<int32_t>{static_cast<int32_t>(sequence.prompt.size())}, {1});
+  }
+  payload.token_ids = std::exchange(sequence.new_ids, {});
+  if (sequence.new_hidden.defined()) {
+    payload.tensors["hidden"] = std::exchange(sequence.new_hidden, Tensor());
+  }
+  return payload;
+}
+
+}  // namespace tutti::qwen3_omni_moe

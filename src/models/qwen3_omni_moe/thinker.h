@@ -1,0 +1,64 @@
+// Thinker: the language model of Qwen3-Omni. Text in (media later), text out; what the talker needs
+// goes out as payload.
+//
+// Payload out: token_ids of the positions that a step has computed: the prompt's with the prefill,
+// then each generated token when it is fed back, so that the last one (the end token, or the one at
+// max_tokens) never goes out, as in the reference. "prompt_length" [1] I32 comes with the first
+// chunk; "hidden" [n, hidden_size] F32 holds the rows of media positions among them, as output by
+// layer accept_hidden_layer.
+// Thread: the stage's replica thread.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "models/ar_model.h"
+#include "models/qwen3_omni_moe/decoder_stack.h"
+
+namespace tutti::qwen3_omni_moe {
+
+struct ThinkerSequence final : ArSequence {
+  std::vector<int32_t> prompt;
+  RopeIndex rope;
+  int64_t exported = 0;    // positions whose ids have gone out; recomputed ones don't go again
+  bool announced = false;  // the prompt's length has gone out
+  std::vector<int32_t> new_ids;
+  Tensor new_hidden;  // media rows among new_ids
+};
+
+class Thinker final : public ArModel {
+ public:
+  struct Weights {
+    Tensor embed_tokens;  // [vocab_size, hidden]
+    DecoderStack stack;
+    Linear lm_head;
+  };
+  static Weights load(WeightLoader& loader, const ThinkerConfig& config);
+
+  Thinker(const ThinkerConfig& config, int64_t accept_hidden_layer, Weights weights,
+          std::vector<int32_t> eos_token_ids, DType kv_dtype);
+
+  const ArModelInfo& info() const override { return info_; }
+  Result<std::unique_ptr<ArSequence>> start(const StageInput& input) override;
+  Status append(ArSequence& sequence, StagePayload payload, bool last) override;
+  int64_t prompt_length(const ArSequence& sequence) const override;
+  std::span<const int32_t> prompt_token_ids(const ArSequence& sequence) const override;
+  bool input_ready(const ArSequence&, int64_t) const override { return true; }
+  bool ends_empty(const ArSequence&) const override { return false; }
+  Tensor forward(OpContext& ctx, const ArBatch& batch) override;
+  void after_sample(OpContext&, const ArBatch&, const Sampled&) override {}
+  StagePayload take_payload(ArSequence& sequence) override;
+  void set_probe(Probe probe) override { probe_ = std::move(probe); }
+
+ private:
+  void export_ids(const ArBatchItem& item) const;
+  void export_hidden(OpContext& ctx, const ArBatch& batch, const Tensor& x) const;
+
+  ThinkerConfig config_;
+  int64_t accept_hidden_layer_;
+  Weights weights_;
+  ArModelInfo info_;
+  Probe probe_;
+};
+
+}  // namespace tutti::qwen3_omni_moe
