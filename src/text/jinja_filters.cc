@@ -260,6 +260,7 @@ Value round(Call& c) {
   if (!c.self.is_number())
     return c.in.fail(
         fmt::format("the filter 'round' takes a number, not a '{}'", c.self.type_name()));
+  if (c.self.is_integer() && method == "common" && precision >= 0) return c.self.to_int();
   const double value = c.self.to_double();
   const double scale =
       std::pow(10.0, static_cast<double>(std::clamp<int64_t>(precision, -300, 300)));
@@ -267,7 +268,11 @@ Value round(Call& c) {
   if (method == "floor") return std::floor(value * scale) / scale;
   if (method != "common")
     return c.in.fail("the filter 'round' knows the methods common, ceil and floor");
-  if (precision < 0) return std::nearbyint(value * scale) / scale;
+  if (precision < 0) {
+    const double rounded = std::nearbyint(value * scale) / scale;
+    if (c.self.is_integer()) return static_cast<int64_t>(rounded);
+    return rounded;
+  }
   // Python rounds the exact decimal value, half to even: so does printing with that precision.
   return std::strtod(fmt::format("{:.{}f}", value, std::min<int64_t>(precision, 300)).c_str(),
                      nullptr);
@@ -302,14 +307,14 @@ Value to_list(Call& c) {
   return Value::list(items->items);
 }
 Value items(Call& c) {
-  if (c.self.is_undefined()) return Value::list({});
+  if (c.self.is_undefined()) return Value::list({}, ListKind::kGenerator);
   const Dict* dict = c.self.dict();
   if (dict == nullptr) return c.in.fail("can only get item pairs from a mapping");
   if (!c.in.charge(dict->entries.size())) return {};
   std::vector<Value> pairs;
   for (const auto& [key, value] : dict->entries)
     pairs.push_back(Value::list({key, value}, ListKind::kTuple));
-  return Value::list(std::move(pairs));
+  return Value::list(std::move(pairs), ListKind::kGenerator);
 }
 Value reverse(Call& c) {
   const auto all = c.in.iterate(c.self);
@@ -463,9 +468,8 @@ Value map(Call& c) {
     if (attribute == nullptr)
       return c.in.fail("the filter 'map' takes a filter name or attribute=");
     for (const Value& item : all->items) {
-      Value value = c.in.attribute_path(item, *attribute);
+      out.push_back(c.in.attribute_path(item, *attribute, fallback));
       if (c.in.failed()) return {};
-      out.push_back(value.is_undefined() && fallback != nullptr ? *fallback : value);
     }
     return Value::list(std::move(out), ListKind::kGenerator);
   }

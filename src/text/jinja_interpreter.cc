@@ -174,7 +174,6 @@ Interpreter::Flow Interpreter::exec_for(const Stmt& stmt) {
   if (items->items.empty()) return exec_body(stmt.else_body);
   auto loop = std::make_shared<Loop>();
   loop->items = items;
-  loop->level = ++loop_level_;
   for (size_t i = 0; i < items->items.size(); ++i) {
     if (++iterations_ > limits_.max_loop_iterations) {
       fail(fmt::format("loops run for more than {} rounds together", limits_.max_loop_iterations),
@@ -191,7 +190,6 @@ Interpreter::Flow Interpreter::exec_for(const Stmt& stmt) {
     scope_ = scope.parent;
     if (flow == Flow::kBreak) break;
   }
-  --loop_level_;
   return Flow::kNext;
 }
 
@@ -540,8 +538,8 @@ Value Interpreter::attribute(const Value& object, std::string_view name) {
     if (name == "length") return size;
     if (name == "revindex") return size - index;
     if (name == "revindex0") return size - index - 1;
-    if (name == "depth") return static_cast<int64_t>(loop.level);
-    if (name == "depth0") return static_cast<int64_t>(loop.level - 1);
+    if (name == "depth") return int64_t{1};  // recursive loops are not supported
+    if (name == "depth0") return int64_t{0};
     if (name == "previtem")
       return index > 0 ? loop.items->items[loop.index - 1]
                        : Value::undefined("there is no previous item");
@@ -594,8 +592,14 @@ Value Interpreter::item(const Value& object, const Value& key) {
                   key.is_integer() ? std::to_string(key.to_int()) : "of that key"));
 }
 
-Value Interpreter::attribute_path(const Value& object, const Value& path) {
-  if (path.is_integer()) return item(object, path);
+Value Interpreter::attribute_path(const Value& object, const Value& path, const Value* fallback) {
+  const auto step = [&](const Value& from, const Value& key) {
+    Value value = item(from, key);
+    return value.is_undefined() && fallback != nullptr && !fallback->is_none() && !failed()
+               ? *fallback
+               : value;
+  };
+  if (path.is_integer()) return step(object, path);
   if (path.str() == nullptr) return fail("an attribute must be named by a string or an integer");
   Value value = object;
   std::string_view rest = path.str()->view;
@@ -607,7 +611,7 @@ Value Interpreter::attribute_path(const Value& object, const Value& path) {
         !part.empty() && part.size() < 10 &&
         std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
     if (number) index = std::stoll(std::string(part));
-    value = number ? item(value, index) : item(value, Value::borrowed(part));
+    value = number ? step(value, index) : step(value, Value::borrowed(part));
     if (dot == std::string_view::npos) return value;
     rest.remove_prefix(dot + 1);
   }
@@ -907,7 +911,6 @@ Value Interpreter::call_macro(const Stmt& macro, const Arguments& arguments) {
   Scope* const outer_scope = std::exchange(scope_, &scope);
   std::string written;
   std::string* const outer_out = std::exchange(out_, &written);
-  const int outer_level = std::exchange(loop_level_, 0);
   const int outer_line = line_;
   for (size_t i = 0; i < macro.parameters.size() && !failed(); ++i) {
     const std::string& name = macro.parameters[i];
@@ -932,7 +935,6 @@ Value Interpreter::call_macro(const Stmt& macro, const Arguments& arguments) {
   }
   if (!failed()) exec_body(macro.body);
   line_ = outer_line;
-  loop_level_ = outer_level;
   out_ = outer_out;
   scope_ = outer_scope;
   return text(std::move(written));

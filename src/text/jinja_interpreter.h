@@ -50,8 +50,8 @@ class Interpreter {
   std::shared_ptr<const List> iterate(const Value& value);
   Value attribute(const Value& object, std::string_view name);
   Value item(const Value& object, const Value& key);
-  // "a.b.0" of map, selectattr and sort.
-  Value attribute_path(const Value& object, const Value& path);
+  // "a.b.0" of map, selectattr and sort; `fallback` stands in wherever a step finds nothing.
+  Value attribute_path(const Value& object, const Value& path, const Value* fallback = nullptr);
   Value call_builtin(const Builtin& builtin, const Value& self, const Arguments& arguments);
   bool less(const Value& a, const Value& b);
   bool same(const Value& a, const Value& b);
@@ -116,7 +116,6 @@ class Interpreter {
   std::optional<Status> error_;
   int line_ = 0;
   int depth_ = 0;
-  int loop_level_ = 0;
   uint64_t work_ = 0;
   uint64_t iterations_ = 0;
   uint64_t text_bytes_ = 0;

@@ -251,7 +251,14 @@ Value list_count(Call& c) {
     return c.in.charge(1) && c.in.same(item, *c.arg(0));
   }));
 }
-Value items(Call& c) { return c.in.call_builtin(*find_filter("items"), c.self, {}); }
+Value items(Call& c) {
+  std::vector<Value> pairs;
+  for (const auto& [key, value] : c.self.dict()->entries) {
+    pairs.push_back(Value::list({key, value}, ListKind::kTuple));
+  }
+  if (!c.in.charge(pairs.size())) return {};
+  return Value::list(std::move(pairs));
+}
 Value keys(Call& c) {
   const auto all = c.in.iterate(c.self);
   if (c.in.failed()) return {};

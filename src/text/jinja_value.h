@@ -45,7 +45,6 @@ struct Namespace {
 struct Loop {
   std::shared_ptr<const List> items;
   size_t index = 0;
-  int level = 1;
 };
 struct Bound;  // a method with its object
 enum class Function { kRange, kNamespace, kDict, kRaiseException, kStrftimeNow };

@@ -28,20 +28,56 @@ bool is_cased(char32_t c) {
          utf8proc_tolower(signed_c) != signed_c;
 }
 
-enum class Case { kUpper, kLower, kTitle };
+// Upper cases of more than one code point (Unicode's SpecialCasing.txt; Greek with iota is left
+// out).
+std::string_view long_upper(char32_t c) {
+  static constexpr std::pair<char32_t, std::string_view> kTable[] = {
+      {0xDF, "SS"},
+      {0x149, "\u02BCN"},
+      {0x1F0, "J\u030C"},
+      {0x390, "\u0399\u0308\u0301"},
+      {0x3B0, "\u03A5\u0308\u0301"},
+      {0x587, "\u0535\u0552"},
+      {0x1E96, "H\u0331"},
+      {0x1E97, "T\u0308"},
+      {0x1E98, "W\u030A"},
+      {0x1E99, "Y\u030A"},
+      {0x1E9A, "A\u02BE"},
+      {0xFB00, "FF"},
+      {0xFB01, "FI"},
+      {0xFB02, "FL"},
+      {0xFB03, "FFI"},
+      {0xFB04, "FFL"},
+      {0xFB05, "ST"},
+      {0xFB06, "ST"},
+  };
+  const auto found = std::find_if(std::begin(kTable), std::end(kTable),
+                                  [&](const auto& row) { return row.first == c; });
+  return found == std::end(kTable) ? std::string_view() : found->second;
+}
 
-// Simple mappings, and the two letters of western text whose mapping is longer.
-void append_case(std::string& out, char32_t c, Case to) {
-  const auto signed_c = static_cast<utf8proc_int32_t>(c);
-  if (c == 0xDF && to != Case::kLower) {
-    out += to == Case::kUpper ? "SS" : "Ss";
-  } else if (c == 0x130 && to == Case::kLower) {
-    out += "i\xCC\x87";
+void append_lower(std::string& out, char32_t c) {
+  if (c == 0x130) {
+    out += "i\u0307";
   } else {
-    const utf8proc_int32_t mapped = to == Case::kUpper   ? utf8proc_toupper(signed_c)
-                                    : to == Case::kLower ? utf8proc_tolower(signed_c)
-                                                         : utf8proc_totitle(signed_c);
-    utf8_append(out, static_cast<char32_t>(mapped));
+    utf8_append(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+  }
+}
+
+// Upper case, or with `title` that of the first letter only where the mapping is long.
+void append_upper(std::string& out, char32_t c, bool title) {
+  const std::string_view mapping = long_upper(c);
+  const auto signed_c = static_cast<utf8proc_int32_t>(c);
+  if (mapping.empty()) {
+    utf8_append(out, static_cast<char32_t>(title ? utf8proc_totitle(signed_c)
+                                                 : utf8proc_toupper(signed_c)));
+  } else if (title && c != 0x149) {
+    const size_t first = utf8_length(mapping[0]);
+    out += mapping.substr(0, first);
+    for (size_t pos = first; pos < mapping.size(); pos += utf8_length(mapping[pos]))
+      append_lower(out, utf8_at(mapping, pos));
+  } else {
+    out += mapping;
   }
 }
 
@@ -129,7 +165,7 @@ void append_json_string(std::string& out, std::string_view text, bool ensure_asc
   const auto escape = [&](uint32_t unit) { out += fmt::format("\\u{:04x}", unit); };
   for (size_t pos = 0; pos < text.size();) {
     const auto byte = static_cast<unsigned char>(text[pos]);
-    if (byte >= 0x80 && ensure_ascii) {
+    if (byte >= 0x7F && ensure_ascii) {
       const char32_t c = utf8_at(text, pos);
       pos += utf8_length(text[pos]);
       if (c < 0x10000) {
@@ -176,13 +212,50 @@ void append_json_string(std::string& out, std::string_view text, bool ensure_asc
 
 std::string upper(std::string_view text) {
   std::string out;
-  for_each_code_point(text, [&](char32_t c) { append_case(out, c, Case::kUpper); });
+  for_each_code_point(text, [&](char32_t c) { append_upper(out, c, false); });
   return out;
 }
 
+namespace {
+
+// A sigma that ends a word is written otherwise: after a letter, and before none (marks aside).
+bool is_final_sigma(std::string_view text, size_t pos) {
+  const auto ignorable = [](char32_t c) {
+    const int cat = category(c);
+    return cat == UTF8PROC_CATEGORY_MN || cat == UTF8PROC_CATEGORY_ME ||
+           cat == UTF8PROC_CATEGORY_CF || cat == UTF8PROC_CATEGORY_LM ||
+           cat == UTF8PROC_CATEGORY_SK || c == '\'' || c == '.' || c == ':' || c == 0xB7 ||
+           c == 0x2019;
+  };
+  bool letter_before = false;
+  for (size_t end = pos; end > 0;) {
+    end = last_start(text, end);
+    const char32_t c = utf8_at(text, end);
+    if (ignorable(c)) continue;
+    letter_before = is_cased(c);
+    break;
+  }
+  if (!letter_before) return false;
+  for (size_t next = pos + utf8_length(text[pos]); next < text.size();
+       next += utf8_length(text[next])) {
+    const char32_t c = utf8_at(text, next);
+    if (!ignorable(c)) return !is_cased(c);
+  }
+  return true;
+}
+
+}  // namespace
+
 std::string lower(std::string_view text) {
   std::string out;
-  for_each_code_point(text, [&](char32_t c) { append_case(out, c, Case::kLower); });
+  for (size_t pos = 0; pos < text.size(); pos += utf8_length(text[pos])) {
+    const char32_t c = utf8_at(text, pos);
+    if (c == 0x3A3 && is_final_sigma(text, pos)) {
+      out += "\u03C2";
+    } else {
+      append_lower(out, c);
+    }
+  }
   return out;
 }
 
@@ -190,7 +263,7 @@ std::string title(std::string_view text) {
   std::string out;
   bool in_word = false;
   for_each_code_point(text, [&](char32_t c) {
-    append_case(out, c, in_word ? Case::kLower : Case::kTitle);
+    in_word ? append_lower(out, c) : append_upper(out, c, true);
     in_word = is_cased(c);
   });
   return out;
@@ -200,7 +273,7 @@ std::string capitalize(std::string_view text) {
   std::string out;
   bool first = true;
   for_each_code_point(text, [&](char32_t c) {
-    append_case(out, c, first ? Case::kTitle : Case::kLower);
+    first ? append_upper(out, c, true) : append_lower(out, c);
     first = false;
   });
   return out;
@@ -209,7 +282,7 @@ std::string capitalize(std::string_view text) {
 std::string swapcase(std::string_view text) {
   std::string out;
   for_each_code_point(text, [&](char32_t c) {
-    append_case(out, c, category(c) == UTF8PROC_CATEGORY_LU ? Case::kLower : Case::kUpper);
+    category(c) == UTF8PROC_CATEGORY_LU ? append_lower(out, c) : append_upper(out, c, false);
   });
   return out;
 }
@@ -233,7 +306,7 @@ namespace {
 std::vector<std::string_view> split_white_space(std::string_view text, int64_t max,
                                                 bool from_right) {
   std::vector<std::string_view> parts;
-  text = strip(text, nullptr, true, true);
+  text = strip(text, nullptr, !from_right, from_right);
   while (!text.empty()) {
     if (max >= 0 && static_cast<int64_t>(parts.size()) == max) {
       parts.push_back(text);
