@@ -120,6 +120,7 @@ Value escape(Call& c) {
   return c.in.text(std::move(out));
 }
 Value indent(Call& c) {
+  if (c.self.str() == nullptr) return c.in.fail("the filter 'indent' takes a string");
   std::string indention;
   if (c.arg(0) != nullptr && c.arg(0)->str() != nullptr) {
     indention = c.arg(0)->str()->view;
@@ -143,13 +144,13 @@ Value indent(Call& c) {
   return c.in.text(std::move(out));
 }
 Value wordcount(Call& c) {
-  // Runs of word characters.
+  // Runs of \w.
   int64_t count = 0;
   bool in_word = false;
   const std::string text = c.in.str(c.self);
-  for (const char ch : text) {
-    const bool word = (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') ||
-                      (ch >= 'A' && ch <= 'Z') || ch == '_' || (ch & 0x80) != 0;
+  for (size_t pos = 0; pos < text.size(); pos += utf8_length(text[pos])) {
+    const std::string_view one = std::string_view(text).substr(pos, utf8_length(text[pos]));
+    const bool word = one == "_" || python::all_of_class(one, python::CharClass::kAlnum);
     count += word && !in_word;
     in_word = word;
   }
@@ -201,7 +202,16 @@ Value tojson(Call& c) {
 
 // --- numbers
 
+// int() and float() of an undefined value fail, whatever the default.
+bool undefined_number(Call& c) {
+  const auto* undefined = c.self.get<Undefined>();
+  if (undefined != nullptr)
+    c.in.fail(undefined->reason ? *undefined->reason : "an undefined value is no number");
+  return undefined != nullptr;
+}
+
 Value to_int(Call& c) {
+  if (undefined_number(c)) return {};
   const Value fallback = c.arg(0) != nullptr ? *c.arg(0) : Value(int64_t{0});
   const int64_t base = c.int_arg(1, 10);
   if (c.self.is_integer())
@@ -232,6 +242,7 @@ Value to_int(Call& c) {
 }
 
 Value to_float(Call& c) {
+  if (undefined_number(c)) return {};
   const Value fallback = c.arg(0) != nullptr ? *c.arg(0) : Value(0.0);
   if (c.self.is_number()) return c.self.to_double();
   if (const Str* s = c.self.str()) {
@@ -524,7 +535,14 @@ Value default_value(Call& c) {
   if (!replace) return c.self;
   return c.arg(0) != nullptr ? *c.arg(0) : Value::borrowed("");
 }
-Value attr(Call& c) { return c.in.attribute(c.self, c.str_arg(0, "")); }
+Value attr(Call& c) {
+  // Attributes only, no items: of a dict, its methods.
+  const std::string_view name = c.str_arg(0, "");
+  if (c.self.dict() != nullptr && find_method(c.self, name) == nullptr) {
+    return Value::undefined(fmt::format("'dict object' has no attribute '{}'", name));
+  }
+  return c.in.attribute(c.self, name);
+}
 
 constexpr Builtin kFilters[] = {
     {"abs", "", abs},
@@ -661,8 +679,11 @@ Value percent_format(Interpreter& in, std::string_view format, const Value& argu
     }
     out += piece;
   }
-  if (tuple && used < list->items.size())
+  // A list or dict may go unused, as in Python.
+  const bool needs_use = tuple || (list == nullptr && arguments.dict() == nullptr);
+  if (needs_use && used < (tuple ? list->items.size() : 1)) {
     return in.fail("a format has fewer conversions than arguments");
+  }
   return in.text(std::move(out));
 }
 

@@ -643,6 +643,11 @@ bool Interpreter::contains(const Value& container, const Value& value) {
     return charge(s->view.size() / 64) && s->view.find(value.str()->view) != std::string_view::npos;
   }
   if (const Dict* dict = container.dict()) {
+    if (value.dict() != nullptr ||
+        (value.list() != nullptr && value.list()->kind == ListKind::kList)) {
+      fail(fmt::format("a '{}' cannot be a key of a dict", value.type_name()));
+      return false;
+    }
     return charge(dict->entries.size() / 8 + value.weight() / 64) && find(*dict, value) != nullptr;
   }
   const std::shared_ptr<const List> items = iterate(container);

@@ -1,5 +1,6 @@
 // The tests of chat templates ("is defined" and its kin), after jinja2.tests.
 #include <algorithm>
+#include <cmath>
 
 #include "text/jinja_interpreter.h"
 #include "text/python_text.h"
@@ -10,7 +11,9 @@ namespace {
 
 const bool* as_bool(const Value& value) { return value.get<bool>(); }
 bool is_callable(const Value& value) {
-  return value.get<Function>() != nullptr || value.get<const Stmt*>() != nullptr ||
+  // Jinja's undefined value has a __call__ (that fails).
+  return value.is_undefined() || value.get<Function>() != nullptr ||
+         value.get<const Stmt*>() != nullptr ||
          value.get<std::shared_ptr<const Bound>>() != nullptr;
 }
 bool is_concrete_list(const Value& value) {
@@ -50,15 +53,21 @@ Value sameas(Call& c) {
   // Identity, as far as a template can tell: the same type and value.
   return c.self.type_name() == c.arg(0)->type_name() && c.in.same(c.self, *c.arg(0));
 }
-Value remainder(Call& c, int64_t divisor, int64_t rest) {
-  if (!c.self.is_integer() || divisor == 0)
-    return c.in.fail("a test of divisibility takes integers, and no zero divisor");
-  if (divisor == -1) return rest == 0;
-  return ((c.self.to_int() % divisor) != 0) == (rest != 0);
+// self % divisor, for numbers of any kind.
+Value remainder_is(Call& c, const Value& divisor, double rest) {
+  const double d = divisor.to_double();
+  if (!c.self.is_number() || !divisor.is_number() || d == 0) {
+    return c.in.fail("a test of divisibility takes numbers, and no zero divisor");
+  }
+  if (c.self.is_integer() && divisor.is_integer()) {
+    if (divisor.to_int() == -1) return rest == 0;
+    return (c.self.to_int() % divisor.to_int() != 0) == (rest != 0);
+  }
+  return c.self.to_double() - d * std::floor(c.self.to_double() / d) == rest;
 }
-Value odd(Call& c) { return remainder(c, 2, 1); }
-Value even(Call& c) { return remainder(c, 2, 0); }
-Value divisibleby(Call& c) { return remainder(c, c.int_arg(0, 1), 0); }
+Value odd(Call& c) { return remainder_is(c, int64_t{2}, 1); }
+Value even(Call& c) { return remainder_is(c, int64_t{2}, 0); }
+Value divisibleby(Call& c) { return remainder_is(c, *c.arg(0), 0); }
 Value filter(Call& c) {
   return c.self.str() != nullptr && find_filter(c.self.str()->view) != nullptr;
 }

@@ -439,7 +439,7 @@ n|string, x|string, nothing|string, list|string, s|string|length
 '<b>'|safe ~ 'x'
 'ΑΣ ΣΑΣ Σ.'.lower() ~ 'ﬁ ß ŉ ǆ'.title() ~ 'ﬁx'|capitalize ~ 'ŉ'.capitalize()
 multi|indent, multi|indent(2), multi|indent(2, true), multi|indent(2, true, true), multi|indent('> ', true), ''|indent
-'one two  three'|wordcount, 'abc'|reverse, 'abc'|list, 'abc'|reverse|list
+s|wordcount, undefined_name is callable, 2.5 is odd, 2.0 is even, 2.5 is divisibleby 2, 'one two  three'|wordcount, 'abc'|reverse, 'abc'|list, 'abc'|reverse|list
 'a' 'b' "c", 'tab\there', 'nl\\n', 'uni\u00e9\x41\101', "dq\"x", 'sq\'x', 'unknown\q', 'smile \U0001F600'
 words|map('replace', 'a', 'z')|list, ['1', 'x']|map('int', 5)|list, [' a ', 'b ']|map('trim')|list
 {'a': {'b': [10, 20]}}.a.b[1], {'a': {'b': [10, 20]}}['a']['b'].0, rows.0.role, rows[1]['n']
@@ -529,6 +529,11 @@ ERRORS = r"""
 {{ '\x4' }}
 {{ {[1]: 2} }}
 {{ namespace(1) }}
+{{ list in d }}
+{{ undefined_name|int }}
+{{ undefined_name|float(1) }}
+{{ 'a' % 1 }}
+{{ 5|indent }}
 """.strip().split("\n")
 
 STATEMENTS = [
