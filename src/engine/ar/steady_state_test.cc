@@ -1,41 +1,8 @@
 // A decode step in steady state allocates nothing: schedule, forward pass, sampling.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "engine/ar/engine_harness.h"
-
-namespace {
-std::atomic<int64_t> g_allocations{0};
-
-void* counted(size_t bytes, size_t alignment) {
-  g_allocations.fetch_add(1, std::memory_order_relaxed);
-  bytes = (bytes + alignment - 1) / alignment * alignment;
-  void* memory = alignment <= alignof(std::max_align_t) ? std::malloc(bytes)
-                                                        : std::aligned_alloc(alignment, bytes);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-}  // namespace
-
-void* operator new(size_t bytes) { return counted(bytes, 1); }
-void* operator new[](size_t bytes) { return counted(bytes, 1); }
-void* operator new(size_t bytes, std::align_val_t a) {
-  return counted(bytes, static_cast<size_t>(a));
-}
-void* operator new[](size_t bytes, std::align_val_t a) {
-  return counted(bytes, static_cast<size_t>(a));
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
+#include "engine/testing/counting_allocator.h"
 
 namespace tutti::ar {
 namespace {
@@ -61,14 +28,14 @@ TEST(SteadyState, DecodeStepsAllocateNothing) {
   harness.step();
   std::vector<StageOutput> outputs;
   for (int step = 0; step < 150; ++step) {
-    const int64_t before = g_allocations.load();
+    const int64_t before = testing::allocation_count();
     harness.engine->schedule();
     harness.engine->run();
-    EXPECT_EQ(g_allocations.load(), before) << "in step " << step;
+    EXPECT_EQ(testing::allocation_count(), before) << "in step " << step;
     harness.engine->publish(outputs);
   }
   EXPECT_EQ(outputs.size(), 150u * 8);
-  EXPECT_GT(g_allocations.load(), 0);
+  EXPECT_GT(testing::allocation_count(), 0);
 }
 
 }  // namespace
