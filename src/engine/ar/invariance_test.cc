@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "base/random.h"
 #include "engine/ar/engine_harness.h"
 
 namespace tutti::ar {
@@ -153,6 +154,85 @@ TEST(Invariance, AWholeResultIsTheSameInOneOutput) {
   EXPECT_GT(streamed.outputs, 5);
   EXPECT_EQ(harness.results[5].outputs, 1);
   expect_same(streamed, harness.results[5]);
+}
+
+// One world per seed: random limits, memory, arrivals, chunks and aborts. Adds to `preemptions`.
+void run_random_world(uint64_t seed, int64_t& preemptions) {
+  uint64_t draws = 0;
+  const auto draw = [&](uint64_t low, uint64_t high) {
+    return low + counter_random(seed, 99, draws++) % (high - low + 1);
+  };
+  testing::FakeArOptions talker;
+  talker.min_prompt = 5;
+  talker.needs_upstream = true;
+  constexpr uint64_t kRequests = 7;
+  const auto params = [](uint64_t key) {
+    SamplingParams params;
+    params.top_k = 30;
+    params.presence_penalty = 0.3f;
+    params.max_tokens = 4 + static_cast<int32_t>(key) * 2;
+    return params;
+  };
+  const auto ids = [](uint64_t key) { return prompt_ids(static_cast<int32_t>(key), 12); };
+
+  StageEngineOptions options = small_options(static_cast<int64_t>(draw(26, 60)), 1);
+  options.max_num_batched_tokens = static_cast<int32_t>(draw(1, 12));
+  options.max_num_seqs = static_cast<int32_t>(draw(1, 5));
+  EngineHarness harness(talker, options);
+  std::vector<size_t> sent(kRequests, 0);
+  std::vector<bool> is_gone(kRequests, false);
+  for (int event = 0; event < 400; ++event) {
+    const uint64_t key = draw(0, kRequests - 1);
+    const auto all = ids(key);
+    const uint64_t what = draw(0, 99);
+    if (what < 40) {
+      harness.step();
+    } else if (what == 40 && key % 3 == 2 && sent[key] > 0) {
+      is_gone[key] = true;
+      harness.engine->abort(RequestKey(key));
+    } else if (!is_gone[key] && sent[key] < all.size()) {
+      const size_t end = std::min<size_t>(all.size(), sent[key] + draw(1, 6));
+      const std::vector<int32_t> part(all.begin() + static_cast<std::ptrdiff_t>(sent[key]),
+                                      all.begin() + static_cast<std::ptrdiff_t>(end));
+      if (sent[key] == 0) {
+        StageRequest request = make_request(key, part, params(key));
+        request.input.last = end == all.size();
+        request.priority = static_cast<int32_t>(key % 2);
+        request.wants_payload = true;
+        ASSERT_TRUE(harness.engine->admit(std::move(request)).ok());
+      } else {
+        harness.append(key, part, end == all.size());
+      }
+      sent[key] = end;
+    }
+  }
+  for (uint64_t key = 0; key < kRequests; ++key) {
+    if (sent[key] > 0 && sent[key] < 12 && !is_gone[key]) harness.engine->abort(RequestKey(key));
+  }
+  harness.run_until_idle();
+  harness.expect_all_memory_free();
+  preemptions += harness.engine->stats().preemptions;
+  for (uint64_t key = 0; key < kRequests; ++key) {
+    if (is_gone[key] || sent[key] < 12) continue;
+    SCOPED_TRACE(key);
+    EngineHarness alone(talker);
+    StageRequest request = make_request(key, ids(key), params(key));
+    request.wants_payload = true;
+    ASSERT_TRUE(alone.engine->admit(std::move(request)).ok());
+    alone.run_until_idle();
+    expect_same(alone.results[key], harness.results[key]);
+    expect_every_position_once(harness.results[key], 5);
+  }
+}
+
+TEST(Invariance, HoldsInRandomWorlds) {
+  int64_t preemptions = 0;
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    SCOPED_TRACE(seed);
+    run_random_world(seed, preemptions);
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(preemptions, 300);
 }
 
 }  // namespace
