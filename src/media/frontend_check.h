@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,13 +17,14 @@
 namespace tutti {
 
 struct MediaCheck {
-  std::string name;  // of the tensor, or of the table of image.json
-  std::string
-      measure;         // "largest absolute error", "signal to difference in dB", "rows that differ"
-  double value = 0;    // NaN when nothing could be compared
-  double allowed = 0;  // the largest value, or for dB the smallest, that passes
+  std::string name;          // of the tensor, or of the table of image.json
+  std::string measure = {};  // what `value` is; empty when nothing could be compared
+  double value = 0;
+  double allowed = 0;  // the largest value that passes; for a signal to difference the smallest
+  // Of the absolute error to the stored value, over values of at least a thousandth of the peak.
+  std::optional<double> relative = std::nullopt;
   bool passed = false;
-  std::string note;  // why it failed without a value; empty otherwise
+  std::string note = {};  // why it failed without a value
 };
 
 struct MediaCheckReport {

@@ -1,7 +1,7 @@
 // tutti-parity: runs golden cases through the engine's models and compares every tensor.
 //
 //   tutti-parity FAMILY_DIR --media MEDIA_DIR [--dtype fp32|bf16] [--case NAME]
-//   tutti-parity --frontend DIR        tokenizers and chat templates
+//   tutti-parity --frontend DIR        tokenizers, chat templates, mel, images
 //
 // Exit code: 0 all that was compared passed, 1 misses or failures, 2 usage.
 #include <fmt/format.h>
@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "apps/parity/frontend_media.h"
 #include "apps/parity/qwen3_omni_moe.h"
 #include "base/log.h"
 #include "models/config_reader.h"
@@ -57,12 +58,9 @@ int check_frontend(const std::filesystem::path& dir) {
     for (const std::string& message : file.messages) fmt::print("        {}\n", message);
     mismatches += file.mismatches;
   }
-  for (const char* name : {"audio.safetensors", "image.safetensors"}) {
-    if (!std::filesystem::exists(dir / name)) continue;
-    fmt::print("  ----  {:<40} not compared: media inputs are not computed yet\n", name);
-  }
   fmt::print("{} files compared, {} values differ\n", report->files.size(), mismatches);
-  return report->passed() ? 0 : 1;
+  const bool media_passed = check_frontend_media_files(dir);
+  return report->passed() && media_passed ? 0 : 1;
 }
 
 int run(int argc, char** argv) {
@@ -74,7 +72,8 @@ int run(int argc, char** argv) {
   app.add_option("--dtype", dtype, "Weights in memory")->check(CLI::IsMember({"fp32", "bf16"}));
   app.add_option("--case", options.only_case, "Run this case alone");
   std::filesystem::path frontend;
-  app.add_option("--frontend", frontend, "Folder of tokenizer and chat template rows");
+  app.add_option("--frontend", frontend,
+                 "Folder of tokenizer, template, sound and picture goldens");
   app.add_option("--threads", options.num_threads, "CPU threads; 0: all cores");
   try {
     app.parse(argc, argv);
