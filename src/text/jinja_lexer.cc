@@ -244,8 +244,7 @@ class Lexer {
       }
     }
     if (end < in_.size() && is_name_char(in_[end]))
-      return fail(
-          fmt::format("the number '{}' runs into a name", in_.substr(pos_, end + 1 - pos_)));
+      return fail(fmt::format("the number {} runs into a name", in_.substr(pos_, end - pos_)));
     std::string text(in_.substr(pos_, end - pos_));
     std::erase(text, '_');
     push(kind, std::move(text));
