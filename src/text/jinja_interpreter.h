@@ -3,6 +3,8 @@
 // per render. *Invariants:* work, output and recursion are bounded by RenderLimits.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <ctime>
 #include <deque>
@@ -64,7 +66,23 @@ class Interpreter {
     std::vector<std::pair<std::string_view, Value>> vars;
   };
   enum class Flow { kNext, kBreak, kContinue };
-  class Depth;
+  // Counts one level of recursion; check ok() before going deeper.
+  class Depth {
+   public:
+    explicit Depth(Interpreter& in) : in_(in) {
+      if (++in_.depth_ > in_.limits_.max_depth) {
+        in_.fail(fmt::format("statements, expressions and macro calls nest deeper than {}",
+                             in_.limits_.max_depth));
+      }
+    }
+    ~Depth() { --in_.depth_; }
+    Depth(const Depth&) = delete;
+    Depth& operator=(const Depth&) = delete;
+    bool ok() const { return !in_.failed(); }
+
+   private:
+    Interpreter& in_;
+  };
 
   Flow exec_body(const Body& body);
   Flow exec(const Stmt& stmt);

@@ -232,6 +232,16 @@ const Value* find(const Dict& dict, std::string_view key) {
   return nullptr;
 }
 
+void put_entry(std::vector<std::pair<Value, Value>>& entries, Value key, Value value) {
+  for (auto& [known, slot] : entries) {
+    if (equals(known, key)) {
+      slot = std::move(value);
+      return;
+    }
+  }
+  entries.emplace_back(std::move(key), std::move(value));
+}
+
 void append_str(std::string& out, const Value& value) {
   if (const Str* s = value.str()) {
     out += s->view;

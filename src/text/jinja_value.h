@@ -108,6 +108,8 @@ bool equals(const Value& a, const Value& b);
 bool compare(const Value& a, const Value& b, int& order);
 const Value* find(const Dict& dict, const Value& key);
 const Value* find(const Dict& dict, std::string_view key);
+// Sets the entry of `key`, at the end when it is new.
+void put_entry(std::vector<std::pair<Value, Value>>& entries, Value key, Value value);
 
 // str(value) and repr(value).
 void append_str(std::string& out, const Value& value);

@@ -180,6 +180,27 @@ TEST(Tokenizer, RandomTextsRoundTrip) {
   }
 }
 
+TEST(Tokenizer, ThreadsAndTokenizersShareNothingThatChanges) {
+  // Two tokenizers with other ids for the same words, used by turns on every thread.
+  const auto a = load(qwen3_checkpoint());
+  const auto b = load(golden_dir() / "qwen2_5_omni" / "checkpoint");
+  ASSERT_TRUE(a && b);
+  const std::string text = "The small train crosses the old bridge, 42 times; it's fine.";
+  const auto expected_a = ids_of(*a, text);
+  const auto expected_b = ids_of(*b, text);
+  ASSERT_NE(expected_a, expected_b);
+  std::atomic<int> wrong{0};
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 200; ++i)
+        wrong += *a->encode(text) != expected_a || *b->encode(text) != expected_b;
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(wrong, 0);
+}
+
 TEST(Tokenizer, LongWordsMergeLikeShortOnes) {
   MadeTokenizer made;
   made.token("ab", 256);
