@@ -60,6 +60,7 @@ class CpuExecutor final : public DeviceExecutor {
     while (*at != nullptr && (*at)->rank() < self.rank()) at = &(*at)->next;
     self.next = *at;
     *at = &self;
+    ++stats_.waiting;
     self.turn.wait(lock, [&] { return self.granted; });
   }
 
@@ -74,6 +75,7 @@ class CpuExecutor final : public DeviceExecutor {
       return;
     }
     first_ = next->next;
+    --stats_.waiting;
     next->granted = true;
     // Under the lock: the waiter's condition variable lives on its stack.
     next->turn.notify_one();

@@ -23,7 +23,8 @@ struct StepOrder {
 
 struct ExecutorStats {
   uint64_t steps = 0;
-  double busy_s = 0;  // wall time inside steps
+  uint64_t waiting = 0;  // steps whose turn has not come
+  double busy_s = 0;     // wall time inside steps
   size_t workspace_high_water_bytes = 0;
 };
 
