@@ -65,14 +65,14 @@ DecoderConfig read_decoder(const ConfigReader& reader, double default_theta, boo
   return c;
 }
 
-void read_experts(const ConfigReader& reader, DecoderConfig& c) {
+void read_experts(const ConfigReader& reader, bool default_norm_topk_prob, DecoderConfig& c) {
   // transformers 5 writes num_local_experts.
   const char* key = reader.has("num_experts") ? "num_experts" : "num_local_experts";
   c.num_experts = reader.integer(key, 0);
   if (c.num_experts < 0) reader.fail(key, "0 or more");
   c.decoder_sparse_step = reader.positive("decoder_sparse_step", 1);
   c.mlp_only_layers = reader.integers("mlp_only_layers");
-  c.norm_topk_prob = reader.boolean("norm_topk_prob", true);
+  c.norm_topk_prob = reader.boolean("norm_topk_prob", default_norm_topk_prob);
   bool any_sparse = false;
   bool any_dense = false;
   for (int64_t i = 0; i < c.num_hidden_layers; ++i) {
@@ -102,7 +102,7 @@ ThinkerConfig read_thinker(const ConfigReader& reader) {
   const ConfigReader text = reader.object("text_config");
   c.text = read_decoder(text, 1e6, true);
   c.text.vocab_size = text.positive("vocab_size");
-  read_experts(text, c.text);
+  read_experts(text, true, c.text);
   c.tie_word_embeddings =
       text.boolean("tie_word_embeddings", reader.boolean("tie_word_embeddings", false));
   c.audio_token_id = read_token(reader, "audio_token_id", c.text.vocab_size);
@@ -116,7 +116,7 @@ TalkerConfig read_talker(const ConfigReader& reader, const ThinkerConfig& thinke
   const ConfigReader text = reader.object("text_config");
   c.text = read_decoder(text, 1e6, true);
   c.text.vocab_size = text.positive("vocab_size");
-  read_experts(text, c.text);
+  read_experts(text, false, c.text);
   c.text.intermediate_size = text.positive("intermediate_size");  // also of the projections
   c.text.shared_expert_intermediate_size = text.positive("shared_expert_intermediate_size");
   // The talker's layers are all mixtures of experts.

@@ -1,5 +1,7 @@
 #include "models/qwen3_omni_moe/pipeline.h"
 
+#include <fmt/format.h>
+
 #include <boost/json.hpp>
 
 #include "base/log.h"
@@ -181,8 +183,11 @@ auto load_weights(const LoadOptions& options, const std::string& stage,
   auto built = build(*loader);
   TUTTI_RETURN_IF_ERROR(loader->finish());
   const LoadStats& stats = loader->stats();
-  spdlog::info("{}: {} tensors, {} in {:.2f} s ({:.1f} GB/s)", stage, stats.tensors,
-               human_bytes(static_cast<double>(stats.bytes)), stats.seconds, stats.gb_per_s());
+  const std::string what =
+      fmt::format("{} tensors, {} in {:.2f} s ({:.1f} GB/s)", stats.tensors,
+                  human_bytes(static_cast<double>(stats.bytes)), stats.seconds, stats.gb_per_s());
+  spdlog::info("{}: {}", stage, what);
+  if (options.on_progress) options.on_progress(1.0, what);
   return built;
 }
 

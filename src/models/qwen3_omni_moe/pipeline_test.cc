@@ -1,0 +1,173 @@
+#include "models/qwen3_omni_moe/pipeline.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "models/qwen3_omni_moe/test_util.h"
+#include "weights/test_util.h"
+
+namespace tutti::qwen3_omni_moe {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class PipelineTest : public CheckpointTest {
+ protected:
+  std::string open_error(const std::filesystem::path& dir) {
+    LoadOptions options;
+    options.model_dir = dir;
+    const auto pipeline = open_pipeline(options);
+    return pipeline.ok() ? "" : pipeline.error().message();
+  }
+  // A copy of the golden checkpoint's files that may be changed.
+  void copy_checkpoint() {
+    for (const auto& entry : std::filesystem::directory_iterator(golden_checkpoint())) {
+      if (entry.is_regular_file()) {
+        std::filesystem::copy_file(entry.path(), folder_.path() / entry.path().filename());
+      }
+    }
+    options_.model_dir = folder_.path();
+  }
+  std::string load_error(int32_t stage) {
+    const auto model = pipeline_->load_ar(stage, options_);
+    return model.ok() ? "" : model.error().message();
+  }
+
+  testing::TempFolder folder_;
+};
+
+TEST_F(PipelineTest, HasThreeStages) {
+  const auto& stages = pipeline_->stages();
+  ASSERT_EQ(stages.size(), 3u);
+  EXPECT_EQ(stages[0].model_stage, "thinker");
+  EXPECT_EQ(stages[0].final_output_type, "text");
+  EXPECT_TRUE(stages[0].has_text_output);
+  EXPECT_FLOAT_EQ(stages[0].default_sampling_params.temperature, 0.7f);
+  EXPECT_EQ(stages[1].model_stage, "talker");
+  EXPECT_FALSE(stages[1].final_output);
+  EXPECT_THAT(stages[1].sources, ElementsAre(0));
+  EXPECT_FLOAT_EQ(stages[1].default_sampling_params.repetition_penalty, 1.05f);
+  EXPECT_EQ(stages[2].type, StageType::kGeneration);
+  EXPECT_EQ(stages[2].final_output_type, "audio");
+  EXPECT_THAT(stages[2].sources, ElementsAre(1));
+}
+
+TEST_F(PipelineTest, ResolvesVoicesWhateverTheirCase) {
+  EXPECT_THAT(pipeline_->voices(), ElementsAre("Ethan", "Aiden", "Chelsie"));
+  EXPECT_EQ(*pipeline_->resolve_voice("ETHAN"), "ethan");
+  EXPECT_EQ(*pipeline_->resolve_voice("Chelsie"), "chelsie");
+  EXPECT_EQ(*pipeline_->resolve_voice(""), "ethan");
+  const auto unknown = pipeline_->resolve_voice("Ana");
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_EQ(unknown.error().message(), "`voice` is 'Ana'; this model has: Ethan, Aiden, Chelsie.");
+  EXPECT_EQ(unknown.error().param(), "voice");
+}
+
+TEST_F(PipelineTest, ProcessesPrompts) {
+  ChatPrompt chat;
+  chat.messages = {{"user", {{"Hello", {}}}, ""}};
+  const auto from_chat = pipeline_->process_prompt(chat);
+  ASSERT_TRUE(from_chat.ok()) << from_chat.error().message();
+  const auto from_text = pipeline_->process_prompt(
+      TextPrompt{"<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"});
+  ASSERT_TRUE(from_text.ok());
+  EXPECT_EQ(from_chat->payload.token_ids, from_text->payload.token_ids);
+  EXPECT_EQ(pipeline_->process_prompt(TokensPrompt{{1, 2}})->payload.token_ids,
+            (std::vector<int32_t>{1, 2}));
+}
+
+TEST_F(PipelineTest, RefusesBadPrompts) {
+  EXPECT_THAT(pipeline_->process_prompt(TokensPrompt{}).error().message(), HasSubstr("empty"));
+  EXPECT_THAT(pipeline_->process_prompt(TextPrompt{}).error().message(), HasSubstr("empty"));
+  EXPECT_THAT(pipeline_->process_prompt(ChatPrompt{}).error().message(), HasSubstr("`messages`"));
+  ChatPrompt chat;
+  chat.messages = {{"user", {{"", MediaItem{MediaKind::kAudio, "a.wav", nullptr}}}, ""}};
+  EXPECT_EQ(pipeline_->process_prompt(chat).error().code(), StatusCode::kUnimplemented);
+  chat.messages = {{"user", {{"Hi", {}}}, ""}};
+  chat.tools_json = "{";
+  EXPECT_THAT(pipeline_->process_prompt(chat).error().message(), HasSubstr("`tools`"));
+}
+
+TEST_F(PipelineTest, RefusesWhatIsNoModelDirectory) {
+  EXPECT_THAT(open_error("/nowhere/model"), HasSubstr("'/nowhere/model' does not exist"));
+  EXPECT_THAT(open_error(folder_.path()), HasSubstr("is not a model directory: it has no config"));
+  EXPECT_THAT(open_error(folder_.write("file", "x")), HasSubstr("is not a directory"));
+  folder_.write("config.json", "{");
+  EXPECT_THAT(open_error(folder_.path()), HasSubstr("not valid JSON"));
+  folder_.write("config.json", R"({"model_type":"gpt2"})");
+  EXPECT_THAT(open_error(folder_.path()),
+              HasSubstr("has `model_type` 'gpt2'; known are: qwen3_omni_moe."));
+  folder_.write("config.json", "{}");
+  EXPECT_THAT(open_error(folder_.path()), HasSubstr("has no `model_type`"));
+}
+
+TEST_F(PipelineTest, LoadErrorsNameFileAndTensor) {
+  copy_checkpoint();
+  EXPECT_EQ(load_error(0), "");
+  const auto shard = folder_.path() / "model-00001-of-00005.safetensors";
+  std::filesystem::resize_file(shard, std::filesystem::file_size(shard) - 100);
+  EXPECT_THAT(load_error(0), AllOf(HasSubstr("model-00001-of-00005.safetensors' is truncated"),
+                                   HasSubstr("tensor '")));
+  std::filesystem::remove(shard);
+  EXPECT_THAT(load_error(0), HasSubstr("Cannot open"));
+  options_.auto_dtype = false;
+  options_.dtype = DType::kF16;
+  EXPECT_THAT(load_error(0), HasSubstr("allowed are auto, float32 and bfloat16"));
+}
+
+TEST_F(PipelineTest, ConfigAndWeightsMustAgree) {
+  copy_checkpoint();
+  config_.thinker.text.num_hidden_layers = 5;
+  std::ifstream in(golden_checkpoint() / "config.json");
+  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  const auto replace = [&](const std::string& from, const std::string& to) {
+    std::string out = text;
+    for (size_t at = 0; (at = out.find(from, at)) != std::string::npos; at += to.size()) {
+      out.replace(at, from.size(), to);
+    }
+    folder_.write("config.json", out);
+    pipeline_ = std::move(*open_pipeline(options_));
+  };
+  replace("\"num_hidden_layers\": 4", "\"num_hidden_layers\": 5");
+  EXPECT_THAT(load_error(0),
+              HasSubstr("layers.4.input_layernorm.weight' of shape [64] is missing"));
+  replace("\"num_hidden_layers\": 4", "\"num_hidden_layers\": 3");
+  EXPECT_THAT(load_error(0), HasSubstr("tensors that config.json does not account for"));
+  replace("\"vocab_size\": 1280", "\"vocab_size\": 1300");
+  EXPECT_THAT(load_error(0), HasSubstr("has shape [1280, 64], expected [1300, 64]"));
+}
+
+TEST_F(PipelineTest, DummyWeightsNeedAConfigAlone) {
+  LoadOptions options;
+  options.model_dir = std::filesystem::path(TUTTI_SOURCE_DIR) / "bench/configs/tiny";
+  options.dummy_weights = true;
+  std::string last;
+  options.on_progress = [&](double, const std::string& what) { last = what; };
+  auto pipeline = open_pipeline(options);
+  ASSERT_TRUE(pipeline.ok()) << pipeline.error().message();
+  EXPECT_EQ((*pipeline)->tokenizer(), nullptr);
+  EXPECT_THAT((*pipeline)->process_prompt(TextPrompt{"Hello"}).error().message(),
+              HasSubstr("no tokenizer; only prompts of token ids are allowed"));
+  auto thinker = (*pipeline)->load_ar(0, options);
+  ASSERT_TRUE(thinker.ok()) << thinker.error().message();
+  EXPECT_EQ((*thinker)->info().kv_dtype, DType::kBF16);
+  EXPECT_THAT(last, HasSubstr("GB/s"));
+  EXPECT_TRUE((*pipeline)->load_ar(1, options).ok());
+  EXPECT_TRUE((*pipeline)->load_generation(2, options).ok());
+
+  StageInput input;
+  input.payload.token_ids = {1, 2, 3};
+  testing::ArRunner runner(**thinker, *executor_, 1, 32);
+  runner.put(0, std::move(*(*thinker)->start(input)));
+  runner.step({{0, 3}});
+  double sum = 0;
+  for (float v : runner.slot(0).logits) sum += std::abs(v);
+  EXPECT_GT(sum, 0);
+  EXPECT_TRUE(std::isfinite(sum));
+}
+
+}  // namespace
+}  // namespace tutti::qwen3_omni_moe
