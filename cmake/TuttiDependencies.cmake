@@ -16,7 +16,8 @@ if(TUTTI_BUILD_BENCH)
 endif()
 # Unicode normalization and case mapping of the tokenizer (libutf8proc-dev): 0.3 MB, where ICU brings 30.
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
-# Sound and pictures in: resampling, the mel transform (header only), png, jpeg, webp, gif.
+# Sound and pictures in: mp3, resampling, the mel transform (header only), png, jpeg, webp, gif.
+pkg_check_modules(MPG123 REQUIRED IMPORTED_TARGET libmpg123)
 pkg_check_modules(SOXR REQUIRED IMPORTED_TARGET soxr)
 find_path(KISSFFT_INCLUDE_DIR kissfft/kissfft.hh REQUIRED)
 pkg_check_modules(PNG REQUIRED IMPORTED_TARGET libpng)

@@ -119,6 +119,15 @@ TEST(AudioFile, ReadsMp3WithoutALengthHeaderToItsEnd) {
       << error_of(headless, {.max_seconds = 2});
 }
 
+TEST(AudioFile, RefusesMp3ThatChangesItsRate) {
+  const Bytes first = encode_sound(kMp3, 44100, 1, sine(500, 44100, 44100));
+  const Bytes second = encode_sound(kMp3, 32000, 1, sine(500, 32000, 32000));
+  // Without the first frame, which tells the length.
+  Bytes joined(first.begin() + 417, first.end());
+  joined.insert(joined.end(), second.begin(), second.end());
+  EXPECT_NE(error_of(joined), "no error");
+}
+
 TEST(AudioFile, RefusesWhatIsNoSound) {
   EXPECT_EQ(error_of({}), "the file is empty (0 bytes)");
   EXPECT_TRUE(mentions(error_of(bytes_of("<html>not found</html>")), "plain text"));
@@ -174,9 +183,12 @@ TEST(AudioFile, HoldsToItsLimits) {
 
 TEST(AudioFile, RefusesSamplesThatAreNoNumbers) {
   std::vector<float> samples = sine(300, 16000, 1000);
+  samples[500] = 3e38f;
+  EXPECT_TRUE(mentions(error_of(encode_sound(SF_FORMAT_WAV | SF_FORMAT_FLOAT, 16000, 1, samples)),
+                       "allowed are -1e+09 to 1e+09"));
   samples[500] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_TRUE(mentions(error_of(encode_sound(SF_FORMAT_WAV | SF_FORMAT_FLOAT, 16000, 1, samples)),
-                       "no finite numbers"));
+                       "the sample nan"));
 }
 
 TEST(AudioFile, RefusesOddRatesAndChannelCounts) {
