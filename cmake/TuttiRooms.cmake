@@ -17,6 +17,10 @@ if(TUTTI_SANITIZE)
   target_compile_options(tutti_options INTERFACE -fsanitize=${TUTTI_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(tutti_options INTERFACE -fsanitize=${TUTTI_SANITIZE})
 endif()
+if(TUTTI_BUILD_FUZZ)
+  # Coverage in every room: without it libFuzzer does not see which inputs reach something new.
+  target_compile_options(tutti_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 find_package(Threads REQUIRED)
 target_link_libraries(tutti_options INTERFACE Threads::Threads)
 
