@@ -9,8 +9,10 @@ namespace tutti::ops {
 
 namespace {
 
-// Items per parallel region; more than that are done in groups, without a heap allocation.
-constexpr size_t kItemsAtOnce = 64;
+// Tasks per parallel region; more than that are done in groups, without a heap allocation.
+constexpr size_t kTasksAtOnce = 64;
+// Rows a phase must have to be worth reading the weights again.
+constexpr int64_t kPhaseRows = 32;
 
 LinearTask conv_task(const ConvItem& item, const Tensor& weight, const Tensor& bias,
                      int64_t dilation, const Tensor* residual) {
@@ -46,6 +48,41 @@ LinearTask conv_task(const ConvItem& item, const Tensor& weight, const Tensor& b
   return task;
 }
 
+// The rows phase, phase + dilation, phase + 2 dilation, ... of a task: their windows overlap, so
+// that a tile of them touches little of x, where neighbouring rows of a dilated convolution share
+// nothing.
+LinearTask phase_of(const LinearTask& whole, int64_t phase, int64_t dilation) {
+  LinearTask task = whole;
+  cpu::LinearArgs& a = task.args;
+  a.x += phase * a.x_stride;
+  a.out += phase * a.out_stride;
+  if (a.residual != nullptr) a.residual += phase * a.residual_stride;
+  a.x_stride *= dilation;
+  a.out_stride *= dilation;
+  a.residual_stride *= dilation;
+  task.rows = (whole.rows - phase + dilation - 1) / dilation;
+  return task;
+}
+
+// Collects tasks and runs them in regions of up to kTasksAtOnce.
+class Region {
+ public:
+  explicit Region(OpContext& ctx) : ctx_(ctx) {}
+  void add(const LinearTask& task) {
+    if (count_ == kTasksAtOnce) run();
+    tasks_[count_++] = task;
+  }
+  void run() {
+    run_linear_tasks(ctx_, {tasks_.data(), count_});
+    count_ = 0;
+  }
+
+ private:
+  OpContext& ctx_;
+  std::array<LinearTask, kTasksAtOnce> tasks_;
+  size_t count_ = 0;
+};
+
 }  // namespace
 
 void conv1d(OpContext& ctx, std::span<const ConvItem> items, const Tensor& weight,
@@ -55,15 +92,19 @@ void conv1d(OpContext& ctx, std::span<const ConvItem> items, const Tensor& weigh
               "a convolution's weight is [Cout, K, Cin], F32 or BF16");
   TUTTI_CHECK(options.residual.empty() || options.residual.size() == items.size(),
               "one residual per item");
-  std::array<LinearTask, kItemsAtOnce> tasks;
-  for (size_t begin = 0; begin < items.size(); begin += kItemsAtOnce) {
-    const size_t count = std::min(kItemsAtOnce, items.size() - begin);
-    for (size_t i = 0; i < count; ++i) {
-      const Tensor* residual = options.residual.empty() ? nullptr : &options.residual[begin + i];
-      tasks[i] = conv_task(items[begin + i], weight, bias, options.dilation, residual);
+  Region region(ctx);
+  for (size_t i = 0; i < items.size(); ++i) {
+    const Tensor* residual = options.residual.empty() ? nullptr : &options.residual[i];
+    const LinearTask task = conv_task(items[i], weight, bias, options.dilation, residual);
+    if (weight.dim(1) == 1 || task.rows < options.dilation * kPhaseRows) {
+      region.add(task);
+      continue;
     }
-    run_linear_tasks(ctx, {tasks.data(), count});
+    for (int64_t phase = 0; phase < options.dilation; ++phase) {
+      region.add(phase_of(task, phase, options.dilation));
+    }
   }
+  region.run();
 }
 
 void depthwise_conv1d(OpContext& ctx, std::span<const ConvItem> items, const Tensor& weight,

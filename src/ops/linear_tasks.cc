@@ -17,21 +17,36 @@ struct Cut {
 
 constexpr int64_t kRowUnit = 6 * 32;
 constexpr int64_t kColumnUnit = 24;
-// Multiply-adds per piece: 20 us of compute, or of reading weights when there are few rows.
-constexpr int64_t kPieceWork = 200'000;
+// With few rows reading the weights is the work: pieces are short, so that threads end together,
+// yet long against the start of a stream.
+constexpr int64_t kFewRows = 16;
+constexpr int64_t kPieceBytes = 160 * 1024;
+// With many rows a piece of weights stays in the second-level cache while the rows pass.
+constexpr int64_t kMostColumns = 4 * kColumnUnit;
+// Below this many multiply-adds (about 10 us of reading) a second thread does not pay.
+constexpr int64_t kSmallestWork = 100'000;
+
+int64_t whole_units(int64_t columns, int64_t most) {
+  return std::clamp(columns / kColumnUnit * kColumnUnit, kColumnUnit, most);
+}
 
 Cut cut(const LinearTask& task, int threads) {
   const int64_t k = std::max<int64_t>(task.args.segments * task.args.segment_length, 1);
-  // Rows are cut when there are many, so that a piece of x stays in the second-level cache, and
-  // when there are too few columns to go round.
-  const bool few_columns = task.columns < kColumnUnit * threads * 2;
-  const int64_t row_step = few_columns ? kRowUnit : std::max<int64_t>(task.rows, 1);
-  const int64_t rows = std::min(row_step, task.rows);
-  int64_t columns = kPieceWork / std::max<int64_t>(rows * k, 1) / kColumnUnit * kColumnUnit;
-  columns = std::max(columns, kColumnUnit);
-  const int64_t row_pieces = (task.rows + row_step - 1) / row_step;
-  const int64_t column_pieces = (task.columns + columns - 1) / columns;
-  return {row_step, columns, row_pieces, row_pieces * column_pieces};
+  const int64_t wanted_pieces = 8 * threads;
+  Cut c{};
+  if (task.rows <= kFewRows) {
+    const int64_t row_bytes = k * (task.args.w_is_bf16 ? 2 : 4);
+    c.row_step = std::max<int64_t>(task.rows, 1);
+    c.column_step = whole_units(kPieceBytes / row_bytes, task.columns + kColumnUnit);
+  } else {
+    c.column_step = whole_units(task.columns / wanted_pieces, kMostColumns);
+    // Rows are cut where columns alone do not go round.
+    const bool few_columns = task.columns < c.column_step * wanted_pieces / 2;
+    c.row_step = few_columns ? kRowUnit : task.rows;
+  }
+  c.row_pieces = (task.rows + c.row_step - 1) / c.row_step;
+  c.pieces = c.row_pieces * ((task.columns + c.column_step - 1) / c.column_step);
+  return c;
 }
 
 void run_piece(const LinearTask& task, const Cut& c, int64_t piece) {
@@ -49,7 +64,7 @@ void run_linear_tasks(OpContext& ctx, std::span<const LinearTask> tasks) {
     work += task.rows * task.columns * task.args.segments * task.args.segment_length;
   }
   const int threads = pool_threads(ctx);
-  if (threads == 1 || work < kPieceWork) {
+  if (threads == 1 || work < kSmallestWork) {
     for (const LinearTask& task : tasks) {
       if (task.rows > 0) cpu::kernels().linear(task.args, 0, task.rows, 0, task.columns);
     }

@@ -6,7 +6,7 @@
 
 namespace tutti::op_check {
 
-// Runs the cases whose name contains `filter` and prints a table; 0.
+// Runs the cases whose name begins with `filter` and prints a table; 0.
 int run_benchmarks(const std::string& filter);
 
 }  // namespace tutti::op_check

@@ -17,8 +17,9 @@ Random::Random() : engine_(seed()) {
 
 Tensor Random::tensor(Shape shape, float scale, DType dtype) {
   Tensor t = Tensor::empty(shape, dtype);
+  std::normal_distribution<float> values(0, scale);
   for (int64_t i = 0; i < t.num_elements(); ++i) {
-    const float value = normal(scale);
+    const float value = values(engine_);
     if (dtype == DType::kBF16) {
       t.data<bf16>()[i] = to_bf16(value);
     } else {

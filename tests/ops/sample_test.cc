@@ -110,6 +110,20 @@ TEST(Sample, TiesAtTheEdgeOfTopKStay) {
   EXPECT_EQ(run_one(one_thread().op, logits, {.temperature = 1, .top_k = 2}, 0.9999f), 30);
 }
 
+TEST(Sample, ExtremeTemperaturesAndMaskedLogits) {
+  const float inf = std::numeric_limits<float>::infinity();
+  Tensor logits = Tensor::from_vector<float>({-inf, 3, -inf, 2, 1}, {1, 5});
+  for (cpu::CpuIsa isa : cpu::available_isas()) {
+    cpu::set_isa_for_testing(isa);
+    EXPECT_EQ(run_one(one_thread().op, logits, {.temperature = 1e-9f}, 0.9999f), 1);
+    EXPECT_EQ(run_one(one_thread().op, logits, {.temperature = 1e9f}, 0.5f), 3);
+    EXPECT_EQ(run_one(one_thread().op, logits, {.temperature = 1}, 0.9999999f), 4)
+        << "a masked token is never chosen";
+  }
+  logits.data<float>()[3] = std::nanf("");
+  EXPECT_LT(run_one(one_thread().op, logits, {.temperature = 1, .top_k = 2}, 0.5f), 5);
+}
+
 TEST(Sample, ARowDoesNotDependOnItsNeighbours) {
   Random random;
   const int64_t rows = 9, n = 20'000;

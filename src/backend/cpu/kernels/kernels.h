@@ -110,7 +110,7 @@ struct CpuKernels {
   void (*depthwise)(const float* x, Param w, Param bias, int64_t taps, int64_t channels,
                     float* out);
   float (*max)(const float* x, int64_t n);
-  // out = exp(x * factor - shift)
+  // out = exp((x - shift) * factor)
   void (*exp)(const float* x, float factor, float shift, float* out, int64_t n);
 };
 
