@@ -1,6 +1,7 @@
 #include "models/config_reader.h"
 
 #include <boost/json.hpp>
+#include <cmath>
 #include <fstream>
 #include <iterator>
 
@@ -12,8 +13,9 @@ namespace {
 
 std::optional<int64_t> as_integer(const json::value& value) {
   if (value.is_int64()) return value.get_int64();
-  if (value.is_double() &&
-      value.get_double() == static_cast<double>(static_cast<int64_t>(value.get_double()))) {
+  // JSON writers may spell an integer as 1e6; beyond 2^53 a double is no exact integer.
+  if (value.is_double() && std::abs(value.get_double()) < 0x1p53 &&
+      std::floor(value.get_double()) == value.get_double()) {
     return static_cast<int64_t>(value.get_double());
   }
   return std::nullopt;
@@ -72,11 +74,11 @@ int64_t ConfigReader::integer(std::string_view key, std::optional<int64_t> fallb
   return n.value_or(fallback.value_or(0));
 }
 
-int64_t ConfigReader::positive(std::string_view key, std::optional<int64_t> fallback) const {
-  constexpr int64_t kMax = int64_t{1} << 31;  // token ids and rows are 32 bits
+int64_t ConfigReader::positive(std::string_view key, std::optional<int64_t> fallback,
+                               int64_t most) const {
   const int64_t n = integer(key, fallback);
-  if (n >= 1 && n < kMax) return n;
-  if (has(key)) fail(key, "a positive 32-bit integer");
+  if (n >= 1 && n <= most) return n;
+  if (has(key)) fail(key, "an integer from 1 to " + std::to_string(most));
   return 1;
 }
 

@@ -7,6 +7,7 @@
 
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -30,8 +31,9 @@ class ConfigReader {
   bool has(std::string_view key) const;
   // Required unless a default is given.
   int64_t integer(std::string_view key, std::optional<int64_t> fallback = {}) const;
-  // The same, and at least 1.
-  int64_t positive(std::string_view key, std::optional<int64_t> fallback = {}) const;
+  // The same, from 1 to `most` (at most 2^31 - 1: ids and rows have 32 bits).
+  int64_t positive(std::string_view key, std::optional<int64_t> fallback = {},
+                   int64_t most = INT32_MAX) const;
   double number(std::string_view key, std::optional<double> fallback = {}) const;
   bool boolean(std::string_view key, bool fallback) const;
   std::string string(std::string_view key, std::string fallback) const;

@@ -20,6 +20,15 @@ int64_t Code2WavConfig::samples_per_frame() const {
 
 namespace {
 
+// Bounds that keep a broken config from asking for absurd amounts of work; far above real models.
+constexpr int64_t kMaxWidth = int64_t{1} << 20;
+constexpr int64_t kMaxLayers = 4096;
+constexpr int64_t kMaxExperts = 65536;
+constexpr int64_t kMaxHeads = 65536;
+constexpr int64_t kMaxCodeGroups = 1024;
+constexpr int64_t kMaxRate = 1024;
+constexpr size_t kMaxUpsamplings = 8;
+
 RopeConfig read_rope(const ConfigReader& reader, double default_theta, bool mrope) {
   RopeConfig rope;
   const bool v5 = reader.has("rope_parameters");
@@ -46,12 +55,12 @@ RopeConfig read_rope(const ConfigReader& reader, double default_theta, bool mrop
 
 DecoderConfig read_decoder(const ConfigReader& reader, double default_theta, bool mrope) {
   DecoderConfig c;
-  c.hidden_size = reader.positive("hidden_size");
-  c.num_hidden_layers = reader.positive("num_hidden_layers");
-  c.num_attention_heads = reader.positive("num_attention_heads");
+  c.hidden_size = reader.positive("hidden_size", {}, kMaxWidth);
+  c.num_hidden_layers = reader.positive("num_hidden_layers", {}, kMaxLayers);
+  c.num_attention_heads = reader.positive("num_attention_heads", {}, kMaxHeads);
   c.num_key_value_heads = reader.positive("num_key_value_heads", c.num_attention_heads);
-  c.head_dim =
-      reader.positive("head_dim", std::max<int64_t>(1, c.hidden_size / c.num_attention_heads));
+  const int64_t even_share = std::max<int64_t>(1, c.hidden_size / c.num_attention_heads);
+  c.head_dim = reader.positive("head_dim", even_share, kMaxWidth);
   c.max_position_embeddings = reader.positive("max_position_embeddings", 32768);
   c.rms_norm_eps = static_cast<float>(reader.number("rms_norm_eps", 1e-6));
   c.attention_bias = reader.boolean("attention_bias", false);
@@ -69,7 +78,10 @@ void read_experts(const ConfigReader& reader, bool default_norm_topk_prob, Decod
   // transformers 5 writes num_local_experts.
   const char* key = reader.has("num_experts") ? "num_experts" : "num_local_experts";
   c.num_experts = reader.integer(key, 0);
-  if (c.num_experts < 0) reader.fail(key, "0 or more");
+  if (c.num_experts < 0 || c.num_experts > kMaxExperts) {
+    reader.fail(key, "0 to " + std::to_string(kMaxExperts));
+    c.num_experts = 0;
+  }
   c.decoder_sparse_step = reader.positive("decoder_sparse_step", 1);
   c.mlp_only_layers = reader.integers("mlp_only_layers");
   c.norm_topk_prob = reader.boolean("norm_topk_prob", default_norm_topk_prob);
@@ -78,9 +90,9 @@ void read_experts(const ConfigReader& reader, bool default_norm_topk_prob, Decod
   for (int64_t i = 0; i < c.num_hidden_layers; ++i) {
     (c.is_sparse(i) ? any_sparse : any_dense) = true;
   }
-  if (any_dense) c.intermediate_size = reader.positive("intermediate_size");
+  if (any_dense) c.intermediate_size = reader.positive("intermediate_size", {}, kMaxWidth);
   if (!any_sparse) return;
-  c.moe_intermediate_size = reader.positive("moe_intermediate_size");
+  c.moe_intermediate_size = reader.positive("moe_intermediate_size", {}, kMaxWidth);
   c.num_experts_per_tok = reader.positive("num_experts_per_tok");
   if (c.num_experts_per_tok > c.num_experts) {
     reader.fail("num_experts_per_tok",
@@ -117,8 +129,10 @@ TalkerConfig read_talker(const ConfigReader& reader, const ThinkerConfig& thinke
   c.text = read_decoder(text, 1e6, true);
   c.text.vocab_size = text.positive("vocab_size");
   read_experts(text, false, c.text);
-  c.text.intermediate_size = text.positive("intermediate_size");  // also of the projections
-  c.text.shared_expert_intermediate_size = text.positive("shared_expert_intermediate_size");
+  c.text.intermediate_size =
+      text.positive("intermediate_size", {}, kMaxWidth);  // also of the projections
+  c.text.shared_expert_intermediate_size =
+      text.positive("shared_expert_intermediate_size", {}, kMaxWidth);
   // The talker's layers are all mixtures of experts.
   c.text.decoder_sparse_step = 1;
   c.text.mlp_only_layers.clear();
@@ -127,14 +141,14 @@ TalkerConfig read_talker(const ConfigReader& reader, const ThinkerConfig& thinke
   const ConfigReader predictor = reader.object("code_predictor_config");
   c.code_predictor = read_decoder(predictor, 1e6, false);
   c.code_predictor.vocab_size = predictor.positive("vocab_size");
-  c.code_predictor.intermediate_size = predictor.positive("intermediate_size");
+  c.code_predictor.intermediate_size = predictor.positive("intermediate_size", {}, kMaxWidth);
   if (c.code_predictor.hidden_size != c.text.hidden_size) {
     predictor.fail("hidden_size",
                    "the talker's hidden_size, which is " + std::to_string(c.text.hidden_size));
   }
-  c.num_code_groups = reader.positive("num_code_groups");
+  c.num_code_groups = reader.positive("num_code_groups", {}, kMaxCodeGroups);
   if (c.num_code_groups < 2) reader.fail("num_code_groups", "2 or more");
-  c.thinker_hidden_size = reader.positive("thinker_hidden_size");
+  c.thinker_hidden_size = reader.positive("thinker_hidden_size", {}, kMaxWidth);
   if (c.thinker_hidden_size != thinker.text.hidden_size) {
     reader.fail("thinker_hidden_size",
                 "the thinker's hidden_size, which is " + std::to_string(thinker.text.hidden_size));
@@ -164,22 +178,32 @@ Code2WavConfig read_code2wav(const ConfigReader& reader, const TalkerConfig& tal
   c.transformer = read_decoder(reader, 10000.0, false);
   c.transformer.rms_norm_eps = static_cast<float>(reader.number("rms_norm_eps", 1e-5));
   c.transformer.qk_norm = false;
-  c.transformer.intermediate_size = reader.positive("intermediate_size");
-  c.transformer.sliding_window = reader.positive("sliding_window");
+  c.transformer.intermediate_size = reader.positive("intermediate_size", {}, kMaxWidth);
+  c.transformer.sliding_window = reader.positive("sliding_window", {}, kMaxWidth);
   c.codebook_size = reader.positive("codebook_size");
-  c.num_quantizers = reader.positive("num_quantizers");
-  c.decoder_dim = reader.positive("decoder_dim");
+  c.num_quantizers = reader.positive("num_quantizers", {}, kMaxCodeGroups);
+  c.decoder_dim = reader.positive("decoder_dim", {}, kMaxWidth);
   c.upsample_rates = reader.integers("upsample_rates");
   c.upsampling_ratios = reader.integers("upsampling_ratios");
-  const auto positive = [](int64_t n) { return n >= 1 && n <= 1024; };
   for (const char* key : {"upsample_rates", "upsampling_ratios"}) {
     const auto rates = reader.integers(key);
-    if (rates.empty() || !std::ranges::all_of(rates, positive)) {
-      reader.fail(key, "a list of integers from 1 to 1024");
+    const bool in_range =
+        std::ranges::all_of(rates, [](int64_t n) { return n >= 1 && n <= kMaxRate; });
+    if (rates.empty() || rates.size() > kMaxUpsamplings || !in_range) {
+      reader.fail(key, "1 to 8 integers from 1 to 1024");
+      return c;
     }
   }
   if (c.decoder_dim >> c.upsample_rates.size() < 1) {
     reader.fail("decoder_dim", "at least 2 to the power of the number of upsample_rates");
+  }
+  // Double: the product of sixteen rates could overflow.
+  double samples = 1;
+  for (int64_t n : c.upsample_rates) samples *= static_cast<double>(n);
+  for (int64_t n : c.upsampling_ratios) samples *= static_cast<double>(n);
+  if (samples > kSampleRate) {
+    reader.fail("upsample_rates", "rates whose product with upsampling_ratios is at most " +
+                                      std::to_string(kSampleRate) + " samples per frame");
   }
   if (c.num_quantizers != talker.num_code_groups) {
     reader.fail("num_quantizers",

@@ -94,7 +94,7 @@ TEST_F(ConfigTest, ErrorsNameTheKeyAndWhatIsAllowed) {
   at("thinker_config", "text_config")["hidden_size"] = "64";
   EXPECT_THAT(error(), HasSubstr("`thinker_config.text_config.hidden_size` is \"64\", expected"));
   at("thinker_config", "text_config")["hidden_size"] = -3;
-  EXPECT_THAT(error(), HasSubstr("is -3, expected a positive 32-bit integer"));
+  EXPECT_THAT(error(), HasSubstr("is -3, expected an integer from 1 to 1048576"));
 }
 
 TEST_F(ConfigTest, RefusesWhatDoesNotFitTogether) {
@@ -117,6 +117,12 @@ TEST_F(ConfigTest, RefusesWhatDoesNotFitTogether) {
               HasSubstr("the talker's num_code_groups, which is 4"));
   EXPECT_THAT(with([&] { at("code2wav_config")["upsample_rates"] = json::array{8, 0}; }),
               HasSubstr("upsample_rates"));
+  EXPECT_THAT(with([&] { at("code2wav_config")["upsample_rates"] = json::array(65, 1); }),
+              HasSubstr("upsample_rates"));
+  EXPECT_THAT(with([&] { at("code2wav_config")["upsample_rates"] = json::array{1024, 1024}; }),
+              HasSubstr("at most 24000 samples per frame"));
+  EXPECT_THAT(with([&] { at("thinker_config", "text_config")["num_hidden_layers"] = 1e9; }),
+              HasSubstr("an integer from 1 to 4096"));
   EXPECT_THAT(with([&] { at("talker_config")["speaker_id"] = json::object{}; }),
               HasSubstr("at least one voice"));
   EXPECT_THAT(with([&] {
