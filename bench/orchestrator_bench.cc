@@ -1,0 +1,220 @@
+// tutti-bench-orchestrator: what a hop of a chunk from stage to stage costs, with fake stages.
+//
+// hop: from the moment before the upstream replica posts a chunk to the moment the downstream
+// engine has it, through the orchestrator, over three real threads. handle: the state machine
+// alone.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+#include <thread>
+
+#include "orchestrator/orchestrator_thread.h"
+#include "orchestrator/testing/fake_pipeline.h"
+
+namespace tutti {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr int32_t kChunks = 20000;
+constexpr int32_t kWarmUp = 1000;
+
+struct Stamps {
+  std::vector<TimePoint> posted = std::vector<TimePoint>(kChunks);
+  std::vector<TimePoint> arrived = std::vector<TimePoint>(kChunks);
+};
+
+// Computes for `interval` (a busy core, as a real stage's), then puts out one chunk.
+class Upstream final : public StageEngine {
+ public:
+  Upstream(std::shared_ptr<Stamps> stamps, Duration interval)
+      : stamps_(std::move(stamps)), interval_(interval) {}
+  Status admit(StageRequest request) override {
+    key_ = request.key;
+    left_ = kChunks;
+    return {};
+  }
+  void append(StageChunk) override {}
+  bool abort(RequestKey) override { return false; }
+  bool has_runnable_work() const override { return left_ > 0; }
+  void step(std::vector<StageOutput>& outputs) override {
+    const TimePoint until = SteadyClock::now() + interval_;
+    if (interval_ >= std::chrono::milliseconds(1)) {
+      std::this_thread::sleep_until(until);
+    }
+    while (SteadyClock::now() < until) __builtin_ia32_pause();
+    StageOutput output;
+    output.key = key_;
+    output.payload.token_ids = {kChunks - left_};
+    output.finished = --left_ == 0;
+    outputs.push_back(std::move(output));
+    stamps_->posted[kChunks - left_ - 1] = SteadyClock::now();
+  }
+  EngineStats stats() const override { return {}; }
+
+ private:
+  const std::shared_ptr<Stamps> stamps_;
+  const Duration interval_;
+  RequestKey key_;
+  int32_t left_ = 0;
+};
+
+class Downstream final : public StageEngine {
+ public:
+  explicit Downstream(std::shared_ptr<Stamps> stamps) : stamps_(std::move(stamps)) {}
+  Status admit(StageRequest request) override {
+    key_ = request.key;
+    take(request.input.payload);
+    return {};
+  }
+  void append(StageChunk chunk) override {
+    take(chunk.payload);
+    done_ = chunk.last;
+  }
+  bool abort(RequestKey) override { return false; }
+  bool has_runnable_work() const override { return done_; }
+  void step(std::vector<StageOutput>& outputs) override {
+    StageOutput output;
+    output.key = key_;
+    output.finished = true;
+    outputs.push_back(std::move(output));
+    done_ = false;
+  }
+  EngineStats stats() const override { return {}; }
+
+ private:
+  void take(const StagePayload& payload) {
+    const TimePoint now = SteadyClock::now();
+    for (int32_t i : payload.token_ids) stamps_->arrived[i] = now;
+  }
+
+  const std::shared_ptr<Stamps> stamps_;
+  RequestKey key_;
+  bool done_ = false;
+};
+
+double percentile(std::vector<double>& sorted, double p) {
+  return sorted[static_cast<size_t>(p * static_cast<double>(sorted.size() - 1))];
+}
+
+void print_row(const std::string& what, std::vector<double> values_us) {
+  std::sort(values_us.begin(), values_us.end());
+  std::fputs(fmt::format("{:<44} {:>9.2f} {:>9.2f} {:>9.2f}\n", what, percentile(values_us, 0.5),
+                         percentile(values_us, 0.9), percentile(values_us, 0.99))
+                 .c_str(),
+             stdout);
+}
+
+template <typename Engine, typename... Args>
+StageParts stage_of(Args... args) {
+  return {.load = [=](const ReportProgress&) {
+    LoadedStage loaded;
+    loaded.engine = std::make_unique<Engine>(args...);
+    return Result<LoadedStage>(std::move(loaded));
+  }};
+}
+
+void bench_hops(Duration interval) {
+  const auto stamps = std::make_shared<Stamps>();
+  EngineParts parts;
+  parts.model = "fake";
+  parts.pipeline = std::make_shared<fake::FakePipeline>(
+      std::vector{fake::fake_spec("upstream", {}), fake::fake_spec("downstream", {0}, "audio")});
+  parts.stages.push_back(stage_of<Upstream>(stamps, interval));
+  parts.stages.push_back(stage_of<Downstream>(stamps));
+  auto engine = start_engine(std::move(parts), {});
+  if (!engine) std::abort();
+  AddRequest request;
+  request.request_id = "bench";
+  request.prompt = TokensPrompt{{1}};
+  if (!(*engine)->add_request(std::move(request)).ok()) std::abort();
+  for (bool finished = false; !finished;) {
+    auto message = (*engine)->try_get_output(60);
+    if (!message || !*message) std::abort();
+    const auto* output = std::get_if<OutputMessage>(&**message);
+    finished = output && output->finished;
+  }
+  std::vector<double> hops;
+  for (int32_t i = kWarmUp; i < kChunks; ++i) {
+    hops.push_back(1e6 * to_seconds(stamps->arrived[i] - stamps->posted[i]));
+  }
+  print_row(fmt::format("hop, a chunk every {:.0f} us [us]", 1e6 * to_seconds(interval)), hops);
+}
+
+// Takes every command and forgets it.
+class NullClient final : public StageClient {
+ public:
+  bool try_send(StageCommand& command) override {
+    const StageCommand taken = std::move(command);
+    return true;
+  }
+  EngineStats stats() const override { return {}; }
+  void stop() override {}
+  bool join(Deadline) override { return true; }
+};
+
+void bench_handle(int64_t num_requests) {
+  const auto graph =
+      std::make_shared<const StageGraph>(StageGraph::build(fake::omni_specs()).value());
+  StagePools pools;
+  for (int32_t s = 0; s < graph->size(); ++s) {
+    std::vector<std::unique_ptr<StageClient>> clients;
+    clients.push_back(std::make_unique<NullClient>());
+    pools.push_back(std::make_unique<StagePool>(std::move(clients)));
+  }
+  RequestQueue requests(1024);
+  OutputQueue outputs(4096);
+  RpcOutputQueue rpc_outputs(1);
+  Orchestrator orchestrator(
+      graph, pools, {requests, outputs, rpc_outputs}, Clock::steady(),
+      {.async_chunk = true, .max_live_requests = 1024, .on_replica_state = {}});
+  for (int32_t s = 0; s < graph->size(); ++s) {
+    orchestrator.handle(StageEvent{StageId(s), ReplicaId(0), ReadyEvent{}});
+  }
+  for (int64_t r = 0; r < num_requests; ++r) {
+    auto request = std::make_unique<AcceptedRequest>();
+    request->key = RequestKey(static_cast<uint64_t>(r));
+    request->request_id = fmt::format("request-{}", r);
+    request->sampling_params.resize(3);
+    request->seeds.resize(3);
+    request->final_output_stage_ids = {0, 2};
+    if (requests.try_push(std::move(request)) != QueueResult::kOk) std::abort();
+  }
+  orchestrator.handle(RequestsReadyMessage{});
+  std::vector<double> times;
+  std::vector<EngineMessage> read;
+  for (int32_t i = 0; i < kChunks; ++i) {
+    OutputsEvent event;
+    for (int64_t r = 0; r < num_requests; ++r) {
+      StageOutput output;
+      output.key = RequestKey(static_cast<uint64_t>(r));
+      output.payload.token_ids = {i};
+      output.delta.token_ids = {i};
+      output.delta.text = "word";
+      event.outputs.push_back(std::move(output));
+    }
+    StageEvent message{StageId(0), ReplicaId(0), std::move(event)};
+    const TimePoint begin = SteadyClock::now();
+    orchestrator.handle(std::move(message));
+    times.push_back(1e6 * to_seconds(SteadyClock::now() - begin) /
+                    static_cast<double>(num_requests));
+    outputs.try_pop_all(read);
+    read.clear();
+  }
+  print_row(fmt::format("handle(), {} request(s) a batch [us/chunk]", num_requests), times);
+}
+
+}  // namespace
+}  // namespace tutti
+
+int main() {
+  std::fputs(fmt::format("{:<44} {:>9} {:>9} {:>9}\n", "", "p50", "p90", "p99").c_str(), stdout);
+  tutti::bench_handle(1);
+  tutti::bench_handle(64);
+  tutti::bench_hops(std::chrono::microseconds(20));
+  tutti::bench_hops(std::chrono::microseconds(100));
+  return 0;
+}
