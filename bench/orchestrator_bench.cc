@@ -170,7 +170,7 @@ void bench_handle(int64_t num_requests) {
   RpcOutputQueue rpc_outputs(1);
   Orchestrator orchestrator(
       graph, pools, {requests, outputs, rpc_outputs}, Clock::steady(),
-      {.async_chunk = true, .max_live_requests = 1024, .on_replica_state = {}});
+      {.async_chunk = true, .max_live_requests = 1024, .epoch = {}, .on_replica_state = {}});
   for (int32_t s = 0; s < graph->size(); ++s) {
     orchestrator.handle(StageEvent{StageId(s), ReplicaId(0), ReadyEvent{}});
   }

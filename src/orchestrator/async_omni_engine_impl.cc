@@ -106,6 +106,7 @@ Status AsyncOmniEngineImpl::start(const EngineOptions& options) {
       graph_, pools_, OrchestratorQueues{requests_, outputs_, rpc_outputs_}, mailbox_,
       OrchestratorOptions{.async_chunk = async_chunk_,
                           .max_live_requests = max_live_requests_,
+                          .epoch = parts_.epoch,
                           .on_replica_state = [monitor](StageId stage, ReplicaId,
                                                         ReplicaState state, const Status& cause) {
                             monitor->on_replica_state(stage, state, cause);

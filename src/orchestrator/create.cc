@@ -126,11 +126,14 @@ Result<std::unique_ptr<AsyncOmniEngine>> AsyncOmniEngine::create(const std::stri
                      .max_num_batched_tokens = options.max_num_batched_tokens,
                      .max_model_len = 0,
                      .kv_cache_bytes = options.kv_cache_bytes,
-                     .block_size = options.block_size};
+                     .block_size = options.block_size,
+                     .epoch = Clock::steady().now()};
   context->max_model_len = options.max_model_len;
 
-  EngineParts parts{
-      .model = model, .pipeline = context->pipeline, .stages = {}, .replica_options = {}};
+  EngineParts parts;
+  parts.model = model;
+  parts.pipeline = context->pipeline;
+  parts.epoch = context->engine.epoch;
   const auto num_stages = static_cast<int32_t>(context->pipeline->stages().size());
   for (int32_t stage = 0; stage < num_stages; ++stage) {
     parts.stages.push_back({.load = [context, stage](const ReportProgress& report) {

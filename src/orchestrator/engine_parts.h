@@ -35,6 +35,8 @@ struct EngineParts {
   std::shared_ptr<const Pipeline> pipeline;
   std::vector<StageParts> stages;
   InProcOptions replica_options;
+  // Zero of every time that messages carry; the loaders' engines must count from the same.
+  TimePoint epoch = Clock::steady().now();
 };
 
 // Starts every stage and returns when all are ready; on an error all are stopped.

@@ -36,8 +36,7 @@ Orchestrator::Orchestrator(std::shared_ptr<const StageGraph> graph, const StageP
       outputs_(queues.outputs),
       rpc_outputs_(queues.rpc_outputs),
       clock_(clock),
-      options_(std::move(options)),
-      start_(clock.now()) {}
+      options_(std::move(options)) {}
 
 void Orchestrator::handle(OrchestratorMessage message) {
   if (stopped_) return;
@@ -49,7 +48,7 @@ const RequestProgress* Orchestrator::find(RequestKey key) const {
   return found == live_.end() ? nullptr : found->second.get();
 }
 
-double Orchestrator::seconds_now() const { return to_seconds(clock_.now() - start_); }
+double Orchestrator::seconds_now() const { return to_seconds(clock_.now() - options_.epoch); }
 
 // --- messages
 

@@ -27,6 +27,8 @@ struct OrchestratorOptions {
   bool async_chunk = true;
   // Further requests stay in the request queue, so that its bound is felt by the callers.
   int64_t max_live_requests = 64;
+  // Zero of the times in messages.
+  TimePoint epoch;
   // Called when a replica has become ready or dead (with the cause).
   std::function<void(StageId, ReplicaId, ReplicaState, const Status&)> on_replica_state;
 };
@@ -90,7 +92,6 @@ class Orchestrator {
   RpcOutputQueue& rpc_outputs_;
   const Clock& clock_;
   const OrchestratorOptions options_;
-  const TimePoint start_;
   std::unordered_map<RequestKey, std::unique_ptr<RequestProgress>> live_;
   bool stopped_ = false;
 };

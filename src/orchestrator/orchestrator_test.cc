@@ -60,8 +60,10 @@ class OrchestratorTest : public testing::Test {
     }
     orchestrator_ = std::make_unique<Orchestrator>(
         graph_, pools_, OrchestratorQueues{requests_, outputs_, rpc_outputs_}, clock_,
-        OrchestratorOptions{
-            .async_chunk = async_chunk, .max_live_requests = 4, .on_replica_state = {}});
+        OrchestratorOptions{.async_chunk = async_chunk,
+                            .max_live_requests = 4,
+                            .epoch = clock_.now(),
+                            .on_replica_state = {}});
     for (int32_t s = 0; s < graph_->size(); ++s) tell(s, ReadyEvent{});
   }
   RecordingClient& client(int32_t stage) {

@@ -84,8 +84,10 @@ SimWorld::SimWorld(uint64_t seed, bool trace) : random_(seed), trace_(trace) {
   build_pools();
   orchestrator_ = std::make_unique<Orchestrator>(
       graph_, pools_, OrchestratorQueues{*requests_, *outputs_, rpc_outputs_}, clock_,
-      OrchestratorOptions{
-          .async_chunk = async_chunk_, .max_live_requests = max_live_, .on_replica_state = {}});
+      OrchestratorOptions{.async_chunk = async_chunk_,
+                          .max_live_requests = max_live_,
+                          .epoch = clock_.now(),
+                          .on_replica_state = {}});
 }
 
 SimWorld::~SimWorld() = default;
