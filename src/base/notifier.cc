@@ -15,16 +15,21 @@ void Notifier::notify() {
 }
 
 bool Notifier::spin_until_changed(uint64_t key, TimePoint end) const {
-  do {
+  // Another thread has used this core for so long: spinning would only keep it from working.
+  constexpr Duration kCoreIsWanted = std::chrono::microseconds(20);
+  TimePoint now = std::chrono::steady_clock::now();
+  for (TimePoint before = now; now < end && now - before < kCoreIsWanted;) {
     for (int i = 0; i < 32; ++i) {
       if (epoch_.load(std::memory_order_acquire) != key) return true;
 #if defined(__x86_64__)
       __builtin_ia32_pause();
 #endif
     }
+    before = now;
     // On a machine with fewer cores than spinners the one with work must get its turn.
     std::this_thread::yield();
-  } while (std::chrono::steady_clock::now() < end);
+    now = std::chrono::steady_clock::now();
+  }
   return epoch_.load(std::memory_order_acquire) != key;
 }
 
