@@ -34,10 +34,16 @@ LevelTable level_table(const PatchConfig& config) {
 // One patch: its channels and rows from each frame of the temporal patch.
 void write_patch(std::span<const uint8_t* const> frames, int64_t width, int64_t top, int64_t left,
                  int64_t patch, const LevelTable& table, float* out) {
+  const int64_t area = patch * patch;
   for (size_t c = 0; c < 3; ++c) {
-    for (const uint8_t* frame : frames) {
+    for (size_t f = 0; f < frames.size(); ++f) {
+      if (f > 0 && frames[f] == frames[f - 1]) {  // a still picture fills its temporal patch
+        std::copy_n(out - area, area, out);
+        out += area;
+        continue;
+      }
       for (int64_t y = top; y < top + patch; ++y) {
-        const uint8_t* row = frame + (y * width + left) * 3 + static_cast<int64_t>(c);
+        const uint8_t* row = frames[f] + (y * width + left) * 3 + static_cast<int64_t>(c);
         for (int64_t x = 0; x < patch; ++x) *out++ = table[c][row[3 * x]];
       }
     }
