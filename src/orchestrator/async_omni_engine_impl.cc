@@ -241,6 +241,9 @@ void AsyncOmniEngineImpl::shutdown() {
   requests_.close();
   if (orchestrator_) orchestrator_->shut_down();
   mailbox_->close();
+  // Everything has been said: readers need not wait for the stages.
+  outputs_.close();
+  rpc_outputs_.close();
   const auto for_each_client = [this](auto&& call) {
     for (const auto& pool : pools_) {
       for (int32_t r = 0; r < pool->size(); ++r) call(pool->replica(ReplicaId(r)));
@@ -252,8 +255,6 @@ void AsyncOmniEngineImpl::shutdown() {
     replica.client().join(deadline);
     replica.set_state(ReplicaState::kDead);
   });
-  outputs_.close();
-  rpc_outputs_.close();
 }
 
 Result<std::unique_ptr<AsyncOmniEngine>> start_engine(EngineParts parts,

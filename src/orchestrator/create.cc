@@ -7,6 +7,7 @@
 #include "backend/executor.h"
 #include "base/log.h"
 #include "orchestrator/engine_parts.h"
+#include "stages/replica_core.h"
 
 namespace tutti {
 namespace {
@@ -105,11 +106,8 @@ Result<LoadedStage> load_stage(const LoadContext& context, int32_t stage,
   return loaded;
 }
 
-}  // namespace
-
-Result<std::unique_ptr<AsyncOmniEngine>> AsyncOmniEngine::create(const std::string& model,
-                                                                 EngineOptions options) {
-  init_logging();
+Result<std::unique_ptr<AsyncOmniEngine>> create_engine(const std::string& model,
+                                                       const EngineOptions& options) {
   TUTTI_RETURN_IF_ERROR(check_options(options));
   std::error_code ignored;
   if (!std::filesystem::is_directory(model, ignored)) {
@@ -141,6 +139,18 @@ Result<std::unique_ptr<AsyncOmniEngine>> AsyncOmniEngine::create(const std::stri
     }});
   }
   return start_engine(std::move(parts), options);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<AsyncOmniEngine>> AsyncOmniEngine::create(const std::string& model,
+                                                                 EngineOptions options) {
+  init_logging();
+  try {
+    return create_engine(model, options);
+  } catch (...) {
+    return status_of_current_exception("Opening the model");
+  }
 }
 
 }  // namespace tutti

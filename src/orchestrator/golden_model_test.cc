@@ -2,6 +2,7 @@
 // must be is the parity checker's business; here it is that orchestration never changes them.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <time.h>
 
 #include <functional>
 #include <map>
@@ -130,6 +131,38 @@ TEST_F(GoldenModelTest, TokensAndSamplesAreTheSameWithAsyncChunkOnAndOff) {
     EXPECT_GT(streamed.samples.size(), static_cast<size_t>(kSamplesPerFrame));
     EXPECT_TRUE(same(streamed, whole)) << (greedy ? "greedy" : "sampled");
   }
+}
+
+TEST_F(GoldenModelTest, SpeechGoesOnAfterAnEarlyEndOfTheTextInBothModes) {
+  Answer streamed, whole;
+  for (Answer* answer : {&streamed, &whole}) {
+    answers_.clear();
+    start(options(answer == &streamed));
+    add(request("long", "Good morning.", true));
+    AddRequest early = request("early", "Good morning.", true);
+    const std::vector<int32_t> ids = read("long").token_ids;
+    early.sampling_params_list[0].stop_token_ids = {ids[2]};
+    add(early);
+    *answer = read("early");
+    EXPECT_LE(answer->token_ids.size(), 3u);
+  }
+  EXPECT_FALSE(streamed.samples.empty());
+  EXPECT_TRUE(same(streamed, whole));
+}
+
+double process_cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+TEST_F(GoldenModelTest, AnIdleEngineUsesNoCpu) {
+  start(options(true));
+  add(request("a", "Good morning.", true));
+  read("a");
+  const double before = process_cpu_seconds();
+  EXPECT_FALSE(engine_->try_get_output(1.0).value());
+  EXPECT_LT(process_cpu_seconds() - before, 0.01) << "1 % of a core over a second";
 }
 
 TEST_F(GoldenModelTest, RequestsAtOnceGetWhatTheyGetAlone) {
