@@ -109,6 +109,30 @@ TEST(Linear, LargeMapsCutInPiecesGiveTheSameBits) {
   expect_same_bits(a, b, "500 rows");
 }
 
+TEST(Linear, LongRowsTakenInBlocksGiveTheSameBits) {
+  Random random;
+  const int64_t rows = 21, k = 2500, n = 203;
+  const Tensor x = random.tensor({rows, k});
+  for (DType dtype : {DType::kF32, DType::kBF16}) {
+    const Tensor w = random.tensor({n, k}, 0.02f, dtype);
+    const auto expected = naive_linear(x, w, {}, ops::Activation::kNone, nullptr);
+    for (cpu::CpuIsa isa : cpu::available_isas()) {
+      if (isa == cpu::CpuIsa::kScalar) continue;
+      cpu::set_isa_for_testing(isa);
+      const Tensor single = Tensor::empty({rows, n});
+      for (int64_t r = 0; r < rows; ++r) {
+        ops::linear(one_thread().op, x.slice(r, r + 1), w, {}, single.slice(r, r + 1));
+      }
+      expect_close(single, expected, 2e-5, "k 2500");
+      for (int64_t count = 1; count <= rows; ++count) {
+        const Tensor out = Tensor::empty({count, n});
+        ops::linear(three_threads().op, x.slice(0, count), w, {}, out);
+        expect_same_bits(out, single.slice(0, count), "k 2500, rows " + std::to_string(count));
+      }
+    }
+  }
+}
+
 TEST(Linear, ManyEqualsOneByOne) {
   Random random;
   const Tensor x = random.tensor({5, 96});
