@@ -152,7 +152,8 @@ Result<std::string> Qwen3OmniMoePipeline::render_chat(const ChatPrompt& prompt) 
   return text_.chat_template->render(context);
 }
 
-// Asks a loader for one stage's weights and reports what it took.
+// Asks a loader for one stage's weights and reports what it took. `ignored`: parts that are not
+// loaded, and constants that some writers store.
 template <typename Build>
 auto load_weights(const LoadOptions& options, const std::string& stage,
                   std::vector<std::string> prefixes, std::vector<std::string> ignored, Build build)
@@ -194,7 +195,8 @@ auto load_weights(const LoadOptions& options, const std::string& stage,
 Result<std::unique_ptr<ArModel>> Qwen3OmniMoePipeline::load_ar(int32_t stage,
                                                                const LoadOptions& options) const {
   if (stage == kThinker) {
-    std::vector<std::string> ignored = {"thinker.audio_tower.", "thinker.visual."};
+    std::vector<std::string> ignored = {"thinker.audio_tower.", "thinker.visual.",
+                                        "thinker.model.rotary_emb."};
     if (config_.thinker.tie_word_embeddings) ignored.push_back("thinker.lm_head.");
     TUTTI_ASSIGN_OR_RETURN(
         auto weights, load_weights(options, "thinker", {"thinker."}, ignored, [&](WeightLoader& w) {
@@ -206,9 +208,11 @@ Result<std::unique_ptr<ArModel>> Qwen3OmniMoePipeline::load_ar(int32_t stage,
                                   std::move(weights), defaults_.eos_token_ids, dtype));
   }
   TUTTI_CHECK(stage == kTalker && config_.has_talker, "the thinker and the talker are AR stages");
-  TUTTI_ASSIGN_OR_RETURN(auto weights,
-                         load_weights(options, "talker", {"talker."}, {},
-                                      [&](WeightLoader& w) { return Talker::load(w, config_); }));
+  TUTTI_ASSIGN_OR_RETURN(
+      auto weights,
+      load_weights(options, "talker", {"talker."},
+                   {"talker.model.rotary_emb.", "talker.code_predictor.model.rotary_emb."},
+                   [&](WeightLoader& w) { return Talker::load(w, config_); }));
   const DType dtype = weights.codec_embedding.dtype();
   return std::unique_ptr<ArModel>(std::make_unique<Talker>(config_, std::move(weights), dtype));
 }
@@ -216,10 +220,11 @@ Result<std::unique_ptr<ArModel>> Qwen3OmniMoePipeline::load_ar(int32_t stage,
 Result<std::unique_ptr<GenerationModel>> Qwen3OmniMoePipeline::load_generation(
     int32_t stage, const LoadOptions& options) const {
   TUTTI_CHECK(stage == kCode2Wav && config_.has_talker, "code2wav is the generation stage");
-  TUTTI_ASSIGN_OR_RETURN(auto network,
-                         load_weights(options, "code2wav", {"code2wav."}, {}, [&](WeightLoader& w) {
-                           return load_code2wav_network(w, config_.code2wav);
-                         }));
+  TUTTI_ASSIGN_OR_RETURN(
+      auto network,
+      load_weights(options, "code2wav", {"code2wav."},
+                   {"code2wav.code_offset", "code2wav.pre_transformer.rotary_emb."},
+                   [&](WeightLoader& w) { return load_code2wav_network(w, config_.code2wav); }));
   return std::unique_ptr<GenerationModel>(
       std::make_unique<Code2Wav>(config_.code2wav, std::move(network)));
 }

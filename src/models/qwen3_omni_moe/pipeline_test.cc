@@ -2,9 +2,12 @@
 
 #include <gmock/gmock.h>
 
+#include <boost/json.hpp>
 #include <fstream>
 
+#include "models/config_reader.h"
 #include "models/qwen3_omni_moe/test_util.h"
+#include "models/qwen3_omni_moe/thinker.h"
 #include "weights/test_util.h"
 
 namespace tutti::qwen3_omni_moe {
@@ -167,6 +170,36 @@ TEST_F(PipelineTest, DummyWeightsNeedAConfigAlone) {
   for (float v : runner.slot(0).logits) sum += std::abs(v);
   EXPECT_GT(sum, 0);
   EXPECT_TRUE(std::isfinite(sum));
+}
+
+TEST_F(PipelineTest, BiasesAndDenseLayersAreLoadedWhereTheConfigSays) {
+  const auto names = [&](const std::string& from, const std::string& to) {
+    auto value =
+        read_json_file(std::filesystem::path(TUTTI_SOURCE_DIR) / "bench/configs/tiny/config.json");
+    std::string text = boost::json::serialize(*value);
+    const size_t at = text.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    text.replace(at, from.size(), to);
+    folder_.write("config.json", text);
+    const auto config = read_config(folder_.path());
+    EXPECT_TRUE(config.ok()) << config.error().message();
+    auto loader = make_dummy_loader(0, {});
+    const Thinker::Weights weights = Thinker::load(*loader, config->thinker);
+    EXPECT_TRUE(loader->finish().ok());
+    const DecoderLayer& first = weights.stack.layers[0];
+    return std::tuple(first.attention.q_proj.bias.defined(), first.attention.o_proj.bias.defined(),
+                      std::holds_alternative<MoeBlock>(first.mlp),
+                      std::holds_alternative<MoeBlock>(weights.stack.layers[1].mlp),
+                      weights.lm_head.weight.raw_data() == weights.embed_tokens.raw_data());
+  };
+  EXPECT_EQ(names("\"tie_word_embeddings\":true", "\"tie_word_embeddings\":true"),
+            std::tuple(false, false, true, false, true));
+  EXPECT_EQ(names("\"tie_word_embeddings\":true", "\"tie_word_embeddings\":false"),
+            std::tuple(false, false, true, false, false));
+  EXPECT_EQ(names("\"attention_bias\":false", "\"attention_bias\":true"),
+            std::tuple(true, true, true, false, true));
+  EXPECT_EQ(names("\"decoder_sparse_step\":1", "\"decoder_sparse_step\":3"),
+            std::tuple(false, false, false, false, true));
 }
 
 }  // namespace
