@@ -101,25 +101,23 @@ Tensor CheckpointLoader::do_get(const std::string& name, const Shape& shape, boo
     return Tensor();
   }
   used_.insert(name);
-  ++stats_.tensors;
   const auto elements = static_cast<size_t>(shape.num_elements());
   const std::byte* from = file->bytes(*entry);
   if (now_as_f32) {
+    if (!account(elements * sizeof(float), false)) return Tensor();
     Tensor out = Tensor::empty(shape);
     convert_elements(from, entry->dtype, out.raw_data(), DType::kF32, elements);
     drop_pages(from, entry->end - entry->begin);
-    stats_.bytes += out.bytes();
-    stats_.converted_bytes += out.bytes();
     return out;
   }
   const DType target = target_dtype(*entry);
-  stats_.bytes += elements * dtype_bytes(target);
-  if (target == entry->dtype && file->is_aligned(*entry)) {
+  const bool mapped = target == entry->dtype && file->is_aligned(*entry);
+  if (!account(elements * dtype_bytes(target), mapped)) return Tensor();
+  if (mapped) {
     defer(from, entry->dtype, nullptr, elements);
     return file->tensor(*entry);
   }
   Tensor out = Tensor::empty(shape, target);
-  stats_.converted_bytes += out.bytes();
   converted_.push_back(out);
   defer(from, entry->dtype, &out, elements);
   return out;

@@ -92,10 +92,8 @@ Tensor DummyLoader::do_get(const std::string& name, const Shape& shape, bool now
   const DType dtype =
       now_as_f32 || shape.rank() < 2 ? DType::kF32 : options_.dtype.value_or(DType::kBF16);
   const auto elements = static_cast<size_t>(shape.num_elements());
+  if (!account(elements * dtype_bytes(dtype), false)) return Tensor();
   Tensor out(allocate_large(elements * dtype_bytes(dtype)), 0, dtype, shape);
-  ++stats_.tensors;
-  stats_.bytes += out.bytes();
-  stats_.converted_bytes += out.bytes();
   float offset = 0;
   float scale = 0.02f;
   if (shape.rank() >= 2) {

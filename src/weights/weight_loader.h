@@ -38,6 +38,9 @@ struct WeightLoaderOptions {
   int num_threads = 0;  // 0: all cores
 };
 
+// Memory that this machine can still give (Linux's MemAvailable); SIZE_MAX when not known.
+size_t available_host_bytes();
+
 class WeightLoader {
  public:
   virtual ~WeightLoader() = default;
@@ -60,9 +63,15 @@ class WeightLoader {
  protected:
   virtual Tensor do_get(const std::string& name, const Shape& shape, bool now_as_f32) = 0;
   void fail(Status status);
+  // Counts a tensor and, when it is not mapped, the memory that it takes. False, and an error, when
+  // that is more than the machine has left: better than being killed while filling it.
+  bool account(size_t bytes, bool mapped);
 
   Status status_;
   LoadStats stats_;
+
+ private:
+  size_t available_bytes_ = available_host_bytes();
 };
 
 // Reads from `checkpoint`, which the loader shares.

@@ -169,6 +169,15 @@ TEST(DummyLoaderTest, NormsAreAboutOneAndMatricesBf16) {
   EXPECT_EQ(matrix.dtype(), DType::kBF16);
 }
 
+TEST(DummyLoaderTest, RefusesMoreThanTheMachineHas) {
+  auto loader = make_dummy_loader(0, {});
+  const int64_t rows = static_cast<int64_t>(available_host_bytes() >> 20);
+  for (int i = 0; i < 3; ++i) loader->get("w" + std::to_string(i), {rows, 1 << 20});
+  const Status status = loader->finish();
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(status.message(), HasSubstr("more memory than is available"));
+}
+
 TEST(ConvertTest, ReadsHalfPrecision) {
   EXPECT_EQ(half_to_float(0x3C00), 1.0f);
   EXPECT_EQ(half_to_float(0xC000), -2.0f);
