@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,8 @@ struct LoadOptions {
   uint64_t dummy_seed = 0;
   int32_t max_num_seqs = 16;
   std::function<void(double fraction, const std::string& what)> on_progress;
+  // Ends loading early, with an error.
+  std::stop_token cancel = {};
 };
 
 // A model's stages and everything of it that is not a network. Immutable after loading.

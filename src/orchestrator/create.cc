@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <stop_token>
 
 #include "backend/executor.h"
 #include "base/log.h"
@@ -70,8 +71,10 @@ Result<LoadedStage> load_stage(const LoadContext& context, int32_t stage,
                                const ReportProgress& report) {
   const StageSpec& spec = context.pipeline->stages()[stage];
   LoadOptions load = context.load;
-  load.on_progress = [&report](double fraction, const std::string& what) {
-    report(fraction, what);
+  std::stop_source cancel;
+  load.cancel = cancel.get_token();
+  load.on_progress = [&](double fraction, const std::string& what) {
+    if (!report(fraction, what)) cancel.request_stop();
   };
   StageEngineOptions engine = context.engine;
   LoadedStage loaded;

@@ -174,9 +174,11 @@ Status CheckpointLoader::finish() {
       options_.on_progress(static_cast<double>(done) / static_cast<double>(pieces_.size()));
     };
   }
-  parallel_pieces(pieces_.size(), options_.num_threads, run, progress);
+  const bool complete =
+      parallel_pieces(pieces_.size(), options_.num_threads, run, progress, options_.cancel);
   pieces_.clear();
   converted_.clear();
+  if (!complete) return Status(StatusCode::kAborted, "Loading was given up.");
   stats_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   return Status();
 }

@@ -129,10 +129,12 @@ Status DummyLoader::finish() {
       options_.on_progress(static_cast<double>(done) / static_cast<double>(pieces_.size()));
     };
   }
-  parallel_pieces(
-      pieces_.size(), options_.num_threads, [&](size_t i) { fill(pieces_[i]); }, progress);
+  const bool complete = parallel_pieces(
+      pieces_.size(), options_.num_threads, [&](size_t i) { fill(pieces_[i]); }, progress,
+      options_.cancel);
   pieces_.clear();
   drawn_.clear();
+  if (!complete) return Status(StatusCode::kAborted, "Loading was given up.");
   stats_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   return Status();
 }

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,8 @@ struct WeightLoaderOptions {
   std::vector<std::string> ignored_prefixes = {};
   std::function<void(double fraction)> on_progress = {};
   int num_threads = 0;  // 0: all cores
+  // Stops finish() early; it returns kAborted then.
+  std::stop_token cancel = {};
 };
 
 // Memory that this machine can still give (Linux's MemAvailable); SIZE_MAX when not known.

@@ -58,6 +58,19 @@ TEST_F(WeightLoaderTest, KeepsMatchingDtypesMapped) {
   EXPECT_EQ(loader->stats().tensors, 3u);
 }
 
+TEST_F(WeightLoaderTest, GivesUpWhenTold) {
+  std::stop_source cancel;
+  auto loader = open(tensors_, {.dtype = DType::kBF16,
+                                .prefixes = {"net."},
+                                .num_threads = 1,
+                                .cancel = cancel.get_token()});
+  loader->get("net.a.weight", {2, 2});
+  loader->get("net.b.weight", {1, 2});
+  loader->get("net.norm.weight", {2});
+  cancel.request_stop();
+  EXPECT_EQ(loader->finish().code(), StatusCode::kAborted);
+}
+
 TEST_F(WeightLoaderTest, ConvertsMatricesAndKeepsVectors) {
   std::vector<double> fractions;
   auto loader =

@@ -169,6 +169,7 @@ auto load_weights(const LoadOptions& options, const std::string& stage,
   }
   loading.prefixes = std::move(prefixes);
   loading.ignored_prefixes = std::move(ignored);
+  loading.cancel = options.cancel;
   if (options.on_progress) {
     loading.on_progress = [&](double fraction) {
       options.on_progress(fraction, "reading weights");
