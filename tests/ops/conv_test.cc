@@ -47,8 +47,8 @@ Tensor run(OpContext& ctx, const Layer& layer, const Tensor& x, int64_t steps) {
 
 const std::array<int64_t, 4> kLayers[] = {
     // Cin, Cout, K, dilation
-    {3, 24, 7, 1},  {24, 1, 7, 1},  {48, 48, 7, 9}, {20, 40, 1, 1},
-    {16, 64, 2, 1}, {40, 20, 3, 3}, {6, 6, 7, 3}};
+    {3, 24, 7, 1},  {24, 1, 7, 1}, {48, 48, 7, 9},  {20, 40, 1, 1}, {16, 64, 2, 1},
+    {40, 20, 3, 3}, {6, 6, 7, 3},  {400, 21, 7, 1}, {300, 13, 7, 3}};
 
 TEST(Conv1d, MatchesTheFormulaOnEveryIsa) {
   Random random;
