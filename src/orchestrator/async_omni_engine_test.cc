@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <time.h>
 
 #include <atomic>
@@ -105,6 +106,9 @@ TEST_F(AsyncOmniEngineTest, HasTheAttributesOfTheContract) {
   EXPECT_EQ(engine_->queues()[0].name, "request_queue");
   EXPECT_EQ(engine_->queues()[1].capacity, 4096);
   EXPECT_TRUE(engine_->is_alive());
+  char name[16] = {};
+  pthread_getname_np(engine_->orchestrator_thread(), name, sizeof name);
+  EXPECT_STREQ(name, "orchestrator");
 }
 
 TEST_F(AsyncOmniEngineTest, RunsARequestThroughAllStages) {

@@ -11,7 +11,7 @@ namespace tutti::sim {
 namespace {
 
 uint64_t first_seed = 1;
-uint64_t num_seeds = 400;
+uint64_t num_seeds = 1000;
 bool trace = false;
 
 TEST(Simulator, GuaranteesHoldForEverySeed) {
