@@ -168,7 +168,7 @@ TEST_F(AsyncOmniEngineTest, WrongArgumentsAreErrorsAtTheCall) {
   wrong.prompt = TextPrompt{""};
   refused(wrong, "prompt is empty", "");
   wrong.prompt = TextPrompt{std::string(101, 'x')};
-  refused(wrong, "has 101 tokens; this model takes at most 100", "prompt");
+  refused(wrong, "has 101 tokens; the context holds 101", "prompt");
   wrong.prompt = TextPrompt{"throw"};
   refused(wrong, "tokenizer broke", "");
   EXPECT_EQ(engine_->queues()[0].high_water, 0) << "nothing was enqueued";

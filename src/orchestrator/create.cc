@@ -105,7 +105,6 @@ Result<LoadedStage> load_stage(const LoadContext& context, int32_t stage,
                       "are supported.",
                       spec.model_stage));
   }
-  report(1.0, "ready");
   return loaded;
 }
 

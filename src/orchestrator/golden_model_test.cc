@@ -256,7 +256,7 @@ TEST_F(GoldenModelTest, WrongRequestsAreErrorsAtTheCall) {
   wrong.voice = "Ana";
   EXPECT_THAT(engine_->add_request(wrong).message(), HasSubstr("Ethan"));
   wrong = request("a", std::string(500, 'x'), true);
-  EXPECT_THAT(engine_->add_request(wrong).message(), HasSubstr("takes at most 39"));
+  EXPECT_THAT(engine_->add_request(wrong).message(), HasSubstr("the context holds 40"));
   wrong.prompt = TokensPrompt{};
   EXPECT_THAT(engine_->add_request(wrong).message(), HasSubstr("empty"));
   add(request("a", "Hi.", true));

@@ -83,8 +83,10 @@ Result<std::unique_ptr<AcceptedRequest>> RequestProcessor::process(AddRequest re
   TUTTI_ASSIGN_OR_RETURN(accepted->input, stage_input(request));
   const auto tokens = static_cast<int64_t>(accepted->input.payload.token_ids.size());
   if (max_prompt_tokens_ > 0 && tokens > max_prompt_tokens_) {
-    return invalid_argument(fmt::format("The prompt has {} tokens; this model takes at most {}.",
-                                        tokens, max_prompt_tokens_))
+    return invalid_argument(
+               fmt::format("The prompt has {} tokens; the context holds {}, of which at least one "
+                           "is for the answer.",
+                           tokens, max_prompt_tokens_ + 1))
         .with_param("prompt");
   }
   accepted->request_id = std::move(request.request_id);

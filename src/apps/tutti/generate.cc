@@ -245,7 +245,7 @@ int run_generate(const GenerateFlags& flags) {
     bar.update(stage, fraction, what);
   };
   auto engine = AsyncOmniEngine::create(flags.model, options);
-  bar.finish();
+  bar.finish(engine.ok());
   if (!engine.ok()) return report_error(engine.error());
 
   const InterruptGuard interrupt;

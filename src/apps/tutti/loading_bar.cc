@@ -31,10 +31,11 @@ void LoadingBar::draw() const {
   std::fputs(line.c_str(), stderr);
 }
 
-void LoadingBar::finish() {
+void LoadingBar::finish(bool success) {
   if (quiet_) return;
   const std::lock_guard lock(mutex_);
   if (terminal_) std::fputs("\r\033[K", stderr);
+  if (!success) return;
   for (const auto& [name, stage] : stages_) {
     std::fputs(fmt::format("{}: {}\n", name, stage.what).c_str(), stderr);
   }

@@ -13,8 +13,8 @@ class LoadingBar {
  public:
   explicit LoadingBar(bool quiet);
   void update(const std::string& stage, double fraction, const std::string& what);
-  // Ends the line; prints each stage's last word ("loaded 1.2 GB in 0.8 s").
-  void finish();
+  // Ends the line; after success prints each stage's last word ("1.2 GB in 0.8 s (1.5 GB/s)").
+  void finish(bool success);
 
  private:
   struct Stage {
