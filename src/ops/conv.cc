@@ -130,4 +130,47 @@ void depthwise_conv1d(OpContext& ctx, std::span<const ConvItem> items, const Ten
   }
 }
 
+void conv2d(OpContext& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
+            const Conv2dOptions& options, const Tensor& out) {
+  check_cpu(ctx);
+  check_f32(x);
+  check_f32(out);
+  TUTTI_CHECK(x.rank() == 4 && out.rank() == 4 && x.is_contiguous() && out.is_contiguous(),
+              "x is [N, T, F, Cin], out [N, T, F, Cout]");
+  TUTTI_CHECK(weight.rank() == 4 && weight.dim(1) == weight.dim(2) && weight.dim(3) == x.dim(3) &&
+                  weight.is_contiguous() && is_weight_dtype(weight.dtype()),
+              "a weight is [Cout, K, K, Cin], F32 or BF16");
+  const int64_t channels = weight.dim(0), kernel = weight.dim(1), stride = options.stride;
+  const int64_t steps = (x.dim(1) - kernel) / stride + 1;
+  const int64_t columns = (x.dim(2) - kernel) / stride + 1;
+  const int64_t out_columns = columns + 2 * options.border;
+  TUTTI_CHECK(out.dim(0) == x.dim(0) && out.dim(1) == steps + 2 * options.border &&
+                  out.dim(2) == out_columns && out.dim(3) == channels,
+              "out has the convolved size and its border");
+  // One output time step is a linear map of its windows: K runs of K * Cin elements.
+  LinearTask task{{}, columns, channels};
+  cpu::LinearArgs& a = task.args;
+  a.x_stride = stride * x.dim(3);
+  a.w = weight.raw_data();
+  a.w_is_bf16 = weight.dtype() == DType::kBF16;
+  a.w_stride = kernel * kernel * x.dim(3);
+  a.segments = kernel;
+  a.segment_length = kernel * x.dim(3);
+  a.x_segment_stride = x.dim(2) * x.dim(3);
+  a.bias = param(bias, channels);
+  a.act = static_cast<cpu::Act>(options.activation);
+  a.out_stride = channels;
+  Region region(ctx);
+  for (int64_t item = 0; item < x.dim(0); ++item) {
+    for (int64_t step = 0; step < steps; ++step) {
+      a.x = x.data<float>() + (item * x.dim(1) + step * stride) * x.dim(2) * x.dim(3);
+      a.out =
+          out.data<float>() +
+          ((item * out.dim(1) + step + options.border) * out_columns + options.border) * channels;
+      region.add(task);
+    }
+  }
+  region.run();
+}
+
 }  // namespace tutti::ops

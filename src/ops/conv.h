@@ -1,10 +1,12 @@
-// One-dimensional convolutions over time-major signals [T, channels], without padding: the caller
-// puts history (or zeros) in front. Several independent signals run in one parallel region.
+// Convolutions over time-major signals, [T, channels] and [T, F, channels], without padding: the
+// caller puts history (or zeros) around them. Several independent signals run in one parallel
+// region.
 #pragma once
 
 #include <span>
 
 #include "backend/context.h"
+#include "ops/linear.h"
 
 namespace tutti::ops {
 
@@ -29,5 +31,19 @@ void conv1d(OpContext& ctx, std::span<const ConvItem> items, const Tensor& weigh
 // Depthwise: out[t, c] = bias[c] + sum_k weight[k, c] x[t + k, c]; weight [K, C].
 void depthwise_conv1d(OpContext& ctx, std::span<const ConvItem> items, const Tensor& weight,
                       const Tensor& bias);
+
+struct Conv2dOptions {
+  int64_t stride = 1;  // in both dimensions
+  // Zeros that the caller has put around each output, to be the padding of the next convolution.
+  int64_t border = 0;
+  Activation activation = Activation::kNone;
+};
+
+// out[n, t, f] = activation(bias + sum_ij weight[:, i, j, :] x[n, t * stride + i, f * stride + j])
+// for x [N, T, F, Cin], weight [Cout, K, K, Cin] F32/BF16, bias [Cout] and out
+// [N, T' + 2 border, F' + 2 border, Cout], of which the inner part is written:
+// T' = (T - K) / stride + 1, F' likewise.
+void conv2d(OpContext& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
+            const Conv2dOptions& options, const Tensor& out);
 
 }  // namespace tutti::ops

@@ -61,4 +61,34 @@ void embedding_sum(OpContext& ctx, const Tensor& ids, const Tensor& table, int64
   });
 }
 
+void embedding_mix(OpContext& ctx, const Tensor& ids, const Tensor& weights, const Tensor& table,
+                   const Tensor& out) {
+  check_cpu(ctx);
+  check_table(ids, table, out);
+  check_f32(weights);
+  check_same(ids, weights);
+  TUTTI_CHECK(
+      ids.rank() == 2 && ids.dim(0) == out.rows() && ids.is_contiguous() && weights.is_contiguous(),
+      "ids and weights are [T, J]");
+  const int64_t terms = ids.dim(1), size = out.cols();
+  // Entries as they are summed: a bf16 table's are widened first.
+  Workspace::Scope scratch(ctx.workspace);
+  const Tensor entries = ctx.workspace.tensor(out.shape());
+  for_rows(ctx, out.rows(), 2 * terms * size, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      float* sum = row(out, t);
+      std::memset(sum, 0, static_cast<size_t>(size) * sizeof(float));
+      for (int64_t j = t * terms; j < (t + 1) * terms; ++j) {
+        const cpu::Param from = table_row(table, ids.data<int32_t>()[j]);
+        const auto* entry = static_cast<const float*>(from.data);
+        if (from.is_bf16) {
+          cpu::kernels().to_f32(static_cast<const bf16*>(from.data), row(entries, t), size);
+          entry = row(entries, t);
+        }
+        cpu::kernels().axpy(weights.data<float>()[j], entry, sum, size);
+      }
+    }
+  });
+}
+
 }  // namespace tutti::ops

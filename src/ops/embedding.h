@@ -14,4 +14,9 @@ void embedding(OpContext& ctx, const Tensor& ids, const Tensor& table, const Ten
 void embedding_sum(OpContext& ctx, const Tensor& ids, const Tensor& table, int64_t rows_per_group,
                    float scale, const Tensor& out);
 
+// out[t] = sum_j weights[t, j] * table[ids[t, j]], summed in the order of j (interpolation between
+// entries). ids [T, J] I32 and weights [T, J] F32, contiguous; table [V, D] F32/BF16, out [T, D].
+void embedding_mix(OpContext& ctx, const Tensor& ids, const Tensor& weights, const Tensor& table,
+                   const Tensor& out);
+
 }  // namespace tutti::ops

@@ -1,6 +1,7 @@
 #include "models/qwen3_omni_moe/config.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "models/config_reader.h"
 
@@ -109,6 +110,70 @@ int64_t read_token(const ConfigReader& reader, std::string_view key, int64_t voc
   return id;
 }
 
+AudioConfig read_audio(const ConfigReader& reader, int64_t hidden_size) {
+  AudioConfig c;
+  c.num_mel_bins = reader.positive("num_mel_bins");
+  c.n_window = reader.positive("n_window");
+  c.n_window_infer = reader.positive("n_window_infer");
+  c.downsample_hidden_size = reader.positive("downsample_hidden_size");
+  c.d_model = reader.positive("d_model");
+  c.encoder_layers = reader.positive("encoder_layers");
+  c.encoder_attention_heads = reader.positive("encoder_attention_heads");
+  c.encoder_ffn_dim = reader.positive("encoder_ffn_dim");
+  c.output_dim = reader.positive("output_dim");
+  if (c.n_window_infer < 2 * c.n_window) {
+    reader.fail("n_window_infer",
+                "at least twice n_window, which is " + std::to_string(c.n_window));
+  }
+  if (c.d_model < 4 || c.d_model % 2 != 0) reader.fail("d_model", "an even number from 4 on");
+  if (c.d_model % c.encoder_attention_heads != 0) {
+    reader.fail("encoder_attention_heads", "a divisor of d_model");
+  }
+  if (c.output_dim != hidden_size) reader.fail("output_dim", "the text model's hidden_size");
+  if (reader.string("activation_function", "gelu") != "gelu") {
+    reader.fail("activation_function", "\"gelu\"");
+  }
+  return c;
+}
+
+VisionConfig read_vision(const ConfigReader& reader, const DecoderConfig& text) {
+  VisionConfig c;
+  c.patch_size = reader.positive("patch_size");
+  c.temporal_patch_size = reader.positive("temporal_patch_size");
+  c.in_channels = reader.positive("in_channels", 3);
+  c.spatial_merge_size = reader.positive("spatial_merge_size");
+  c.hidden_size = reader.positive("hidden_size");
+  c.num_heads = reader.positive("num_heads");
+  c.depth = reader.positive("depth");
+  c.intermediate_size = reader.positive("intermediate_size");
+  c.out_hidden_size = reader.positive("out_hidden_size");
+  c.num_position_embeddings = reader.positive("num_position_embeddings");
+  c.deepstack_visual_indexes = reader.integers("deepstack_visual_indexes");
+  if (reader.has("rope_parameters")) {
+    c.rope_theta = reader.object("rope_parameters").number("rope_theta", c.rope_theta);
+  }
+  // Half of a head turns with the row, half with the column, each in pairs.
+  if (c.hidden_size % (4 * c.num_heads) != 0) {
+    reader.fail("num_heads",
+                "a divisor of hidden_size with head dimensions that are multiples of 4");
+  }
+  if (c.out_hidden_size != text.hidden_size) {
+    reader.fail("out_hidden_size", "the text model's hidden_size");
+  }
+  const auto& indexes = c.deepstack_visual_indexes;
+  const bool sorted = std::ranges::is_sorted(indexes, std::less_equal<int64_t>());
+  if (!indexes.empty() && (!sorted || indexes.front() < 0 || indexes.back() >= c.depth)) {
+    reader.fail("deepstack_visual_indexes", "rising layer indexes below depth");
+  }
+  if (static_cast<int64_t>(indexes.size()) > text.num_hidden_layers) {
+    reader.fail("deepstack_visual_indexes", "at most one for each layer of the text model");
+  }
+  if (reader.string("hidden_act", "gelu_pytorch_tanh") != "gelu_pytorch_tanh") {
+    reader.fail("hidden_act", "\"gelu_pytorch_tanh\"");
+  }
+  return c;
+}
+
 ThinkerConfig read_thinker(const ConfigReader& reader) {
   ThinkerConfig c;
   const ConfigReader text = reader.object("text_config");
@@ -120,6 +185,18 @@ ThinkerConfig read_thinker(const ConfigReader& reader) {
   c.audio_token_id = read_token(reader, "audio_token_id", c.text.vocab_size);
   c.image_token_id = read_token(reader, "image_token_id", c.text.vocab_size);
   c.video_token_id = read_token(reader, "video_token_id", c.text.vocab_size);
+  const bool has_audio = reader.has("audio_config"), has_vision = reader.has("vision_config");
+  if (has_audio) {
+    c.audio = read_audio(reader.object("audio_config"), c.text.hidden_size);
+    c.audio_start_token_id = read_token(reader, "audio_start_token_id", c.text.vocab_size);
+    c.audio_end_token_id = read_token(reader, "audio_end_token_id", c.text.vocab_size);
+  }
+  if (has_vision) {
+    c.vision = read_vision(reader.object("vision_config"), c.text);
+    c.vision_start_token_id = read_token(reader, "vision_start_token_id", c.text.vocab_size);
+    c.vision_end_token_id = read_token(reader, "vision_end_token_id", c.text.vocab_size);
+  }
+  c.position_id_per_seconds = reader.number("position_id_per_seconds", c.position_id_per_seconds);
   return c;
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,12 +47,65 @@ struct DecoderConfig {
   bool is_sparse(int64_t layer) const;
 };
 
+// The audio encoder: mel frames in chunks through three convolutions, then attention in windows.
+struct AudioConfig {
+  int64_t num_mel_bins = 0;
+  int64_t n_window = 0;        // half a chunk, in mel frames
+  int64_t n_window_infer = 0;  // an attention window, in mel frames
+  int64_t downsample_hidden_size = 0;
+  int64_t d_model = 0;
+  int64_t encoder_layers = 0;
+  int64_t encoder_attention_heads = 0;
+  int64_t encoder_ffn_dim = 0;
+  int64_t output_dim = 0;
+
+  // Rows that a chunk of mel frames becomes: three halvings, rounded up.
+  static int64_t downsampled(int64_t frames) {
+    for (int i = 0; i < 3; ++i) frames = (frames + 1) / 2;
+    return frames;
+  }
+  // Rows of a sound: its placeholders in the prompt.
+  int64_t rows(int64_t frames) const {
+    const int64_t chunk = 2 * n_window;
+    return frames / chunk * downsampled(chunk) + downsampled(frames % chunk);
+  }
+};
+
+// The vision encoder: flattened patches of pictures and clips.
+struct VisionConfig {
+  int64_t patch_size = 0;
+  int64_t temporal_patch_size = 0;
+  int64_t in_channels = 0;
+  int64_t spatial_merge_size = 0;
+  int64_t hidden_size = 0;
+  int64_t num_heads = 0;
+  int64_t depth = 0;
+  int64_t intermediate_size = 0;
+  int64_t out_hidden_size = 0;
+  int64_t num_position_embeddings = 0;  // a square grid
+  std::vector<int64_t> deepstack_visual_indexes;
+  double rope_theta = 10000.0;
+
+  int64_t patch_elements() const {
+    return in_channels * temporal_patch_size * patch_size * patch_size;
+  }
+  // Patches that become one row, and its width before the merger's last map.
+  int64_t merge_unit() const { return spatial_merge_size * spatial_merge_size; }
+};
+
 struct ThinkerConfig {
   DecoderConfig text;
+  std::optional<AudioConfig> audio;    // none: the model does not hear
+  std::optional<VisionConfig> vision;  // none: the model does not see
   bool tie_word_embeddings = false;
   int64_t audio_token_id = 0;
   int64_t image_token_id = 0;
   int64_t video_token_id = 0;
+  int64_t audio_start_token_id = 0;
+  int64_t audio_end_token_id = 0;
+  int64_t vision_start_token_id = 0;
+  int64_t vision_end_token_id = 0;
+  double position_id_per_seconds = 25;  // temporal positions of a clip
 
   bool is_media_token(int64_t id) const {
     return id == audio_token_id || id == image_token_id || id == video_token_id;

@@ -13,6 +13,11 @@ RmsNorm load_norm(WeightLoader& weights, const std::string& name, int64_t size, 
   return {weights.get(name, {size}), eps};
 }
 
+LayerNorm load_layer_norm(WeightLoader& weights, const std::string& prefix, int64_t size,
+                          float eps) {
+  return {weights.get(prefix + ".weight", {size}), weights.get(prefix + ".bias", {size}), eps};
+}
+
 SelfAttention load_attention(WeightLoader& weights, const std::string& prefix,
                              const DecoderConfig& c) {
   const int64_t q_width = c.num_attention_heads * c.head_dim;

@@ -16,6 +16,8 @@ namespace tutti::qwen3_omni_moe {
 Linear load_linear(WeightLoader& weights, const std::string& prefix, int64_t out, int64_t in,
                    bool bias);
 RmsNorm load_norm(WeightLoader& weights, const std::string& name, int64_t size, float eps);
+LayerNorm load_layer_norm(WeightLoader& weights, const std::string& prefix, int64_t size,
+                          float eps);
 SelfAttention load_attention(WeightLoader& weights, const std::string& prefix,
                              const DecoderConfig& config);
 GatedMlp load_mlp(WeightLoader& weights, const std::string& prefix, int64_t hidden_size,
