@@ -24,3 +24,5 @@ pkg_check_modules(PNG REQUIRED IMPORTED_TARGET libpng)
 pkg_check_modules(JPEG REQUIRED IMPORTED_TARGET libjpeg)
 pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp libwebpdemux)
 pkg_check_modules(GIF REQUIRED IMPORTED_TARGET libgif)
+# Content hashes of media (XXH3, header only).
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)

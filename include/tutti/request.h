@@ -14,13 +14,16 @@
 
 namespace tutti {
 
+struct Clip;  // media/clip.h: a clip that the engine's own code has decoded
+
 enum class MediaKind : uint8_t { kAudio, kImage, kVideo };
 
 // One picture, sound or clip: a file, a URL (data:, and others where allowed) or bytes in memory.
 struct MediaItem {
   MediaKind kind = MediaKind::kImage;
-  std::string path_or_url;                              // empty when `bytes` is given
-  std::shared_ptr<const std::vector<std::byte>> bytes;  // shared, never copied
+  std::string path_or_url;                                        // empty when `bytes` is given
+  std::shared_ptr<const std::vector<std::byte>> bytes = nullptr;  // shared, never copied
+  std::shared_ptr<const Clip> clip = nullptr;                     // internal; of videos
 };
 
 struct ContentPart {

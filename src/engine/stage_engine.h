@@ -57,6 +57,8 @@ class StageEngine {
   // Schedules, runs and publishes one step; appends to `outputs`.
   virtual void step(std::vector<StageOutput>& outputs) = 0;
   virtual EngineStats stats() const = 0;
+  // Forgets cached encoder outputs of media; running requests keep theirs.
+  virtual void reset_mm_cache() {}
 };
 
 // tokenizer: for stages whose tokens are text (detokenization, stop strings); may be null.

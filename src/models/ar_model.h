@@ -103,6 +103,9 @@ class ArModel {
   // tensors that nobody writes again.
   virtual StagePayload take_payload(ArSequence& sequence) = 0;
 
+  // Forgets cached encoder outputs of media. Between steps.
+  virtual void reset_mm_cache() {}
+
   // For checkers: sees intermediate tensors from now on.
   virtual void set_probe(Probe) {}
 };

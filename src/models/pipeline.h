@@ -53,6 +53,7 @@ struct LoadOptions {
   bool dummy_weights = false;
   uint64_t dummy_seed = 0;
   int32_t max_num_seqs = 16;
+  int64_t mm_cache_bytes = int64_t{256} << 20;  // of cached encoder outputs
   std::function<void(double fraction, const std::string& what)> on_progress;
   // Ends loading early, with an error.
   std::stop_token cancel = {};

@@ -55,6 +55,7 @@ LoadOptions load_options(const std::string& model, const EngineOptions& options)
   load.dtype = options.dtype == "bfloat16" ? DType::kBF16 : DType::kF32;
   load.dummy_weights = options.load_format == "dummy";
   load.max_num_seqs = options.max_num_seqs;
+  load.mm_cache_bytes = options.mm_cache_bytes;
   return load;
 }
 

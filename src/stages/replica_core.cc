@@ -53,8 +53,12 @@ Status ReplicaCore::append(ChunkCommand& command) {
 
 Result<std::string> ReplicaCore::call(const RpcCommand& command) const {
   if (command.method == "ping") return std::string("\"pong\"");
-  return not_found(
-      fmt::format("The control method '{}' is unknown; this stage has: ping.", command.method));
+  if (command.method == "reset_mm_cache") {
+    engine_->reset_mm_cache();
+    return std::string("null");
+  }
+  return not_found(fmt::format(
+      "The control method '{}' is unknown; this stage has: ping, reset_mm_cache.", command.method));
 }
 
 void ReplicaCore::apply(StageCommand command, std::vector<StageOutput>& outputs) {

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "apps/parity/ar_driver.h"
+#include "apps/parity/case_prompt.h"
 #include "models/config_reader.h"
 #include "models/pipeline.h"
 #include "models/qwen3_omni_moe/talker.h"
@@ -39,35 +40,6 @@ std::vector<T> transposed(std::span<const T> values, int64_t rows, int64_t colum
   return out;
 }
 
-// The case's conversation as a caller would send it.
-ChatPrompt chat_prompt(const json::value& messages) {
-  ChatPrompt prompt;
-  for (const json::value& message : messages.as_array()) {
-    ChatMessage& out = prompt.messages.emplace_back();
-    out.role = std::string(message.at("role").as_string());
-    const json::value& content = message.at("content");
-    if (content.is_string()) {
-      out.content.push_back({std::string(content.get_string()), {}});
-      continue;
-    }
-    for (const json::value& part : content.as_array()) {
-      out.content.push_back({std::string(part.at("text").as_string()), {}});
-    }
-  }
-  return prompt;
-}
-
-bool has_media(const json::value& messages) {
-  for (const json::value& message : messages.as_array()) {
-    const json::value& content = message.at("content");
-    if (!content.is_array()) continue;
-    for (const json::value& part : content.get_array()) {
-      if (part.at("type") != "text") return true;
-    }
-  }
-  return false;
-}
-
 class Checker {
  public:
   Checker(const ParityOptions& options, Report& report) : options_(options), report_(report) {}
@@ -78,8 +50,11 @@ class Checker {
  private:
   bool exact() const { return report_.precision() == Precision::kF32; }
   Status check_text(const json::object& info);
-  Status check_thinker_prompt(const std::vector<int32_t>& prompt);
-  Status check_thinker_steps(const json::object& info, const std::vector<int32_t>& prompt);
+  int64_t prompt_length() const { return static_cast<int64_t>(input_.payload.token_ids.size()); }
+  Status check_features();
+  Status check_thinker_prompt();
+  Status check_thinker_steps(const json::object& info);
+  void compare_prompt_probes(const qwen::ThinkerSequence& sequence);
   Status check_talker(const json::object& info);
   void run_talker_steps(ArDriver& driver, int64_t prompt_length, std::vector<int64_t>& first_codes,
                         std::vector<float>& logits);
@@ -88,7 +63,7 @@ class Checker {
   Status check_penalty(const json::object& info);
   Status check_wave(std::span<const int32_t> codes);
   Status check_code2wav();
-  Result<std::unique_ptr<ArDriver>> start_thinker(const std::vector<int32_t>& prompt, int64_t more);
+  Result<std::unique_ptr<ArDriver>> start_thinker(int64_t more);
   Result<std::unique_ptr<ArDriver>> start_talker(const json::object& info);
   Result<std::vector<float>> decode(std::span<const int32_t> codes);
   Result<std::vector<float>> decode_chunked(std::span<const int32_t> codes, int64_t chunk,
@@ -101,7 +76,9 @@ class Checker {
   std::unique_ptr<ArModel> thinker_;
   std::unique_ptr<ArModel> talker_;
   std::unique_ptr<GenerationModel> code2wav_;
+  qwen::Config config_;
   ProbeLog log_;
+  StageInput input_;                    // of the case
   std::vector<StagePayload> payloads_;  // of the case's thinker, one per step
 };
 
@@ -111,6 +88,7 @@ Status Checker::load() {
   load.auto_dtype = false;
   load.dtype = exact() ? DType::kF32 : DType::kBF16;
   executor_ = DeviceExecutor::create_cpu(options_.num_threads);
+  TUTTI_ASSIGN_OR_RETURN(config_, qwen::read_config(load.model_dir));
   TUTTI_ASSIGN_OR_RETURN(pipeline_, open_pipeline(load));
   TUTTI_ASSIGN_OR_RETURN(thinker_, pipeline_->load_ar(0, load));
   TUTTI_ASSIGN_OR_RETURN(talker_, pipeline_->load_ar(1, load));
@@ -123,10 +101,6 @@ Status Checker::run_case(const std::filesystem::path& dir) {
   const json::object& info = root.get_object();
   const std::string name = dir.filename().string();
   const json::value* messages = info.if_contains("messages");
-  if (messages != nullptr && has_media(*messages)) {
-    report_.skip_case(name, "its inputs need the audio and vision encoders");
-    return Status();
-  }
   TUTTI_ASSIGN_OR_RETURN(auto golden, SafetensorsFile::open(dir / "case.safetensors"));
   report_.begin_case(name, std::move(golden));
   TUTTI_RETURN_IF_ERROR(messages != nullptr ? check_text(info) : check_code2wav());
@@ -136,33 +110,63 @@ Status Checker::run_case(const std::filesystem::path& dir) {
 }
 
 Status Checker::check_text(const json::object& info) {
-  const std::vector<int32_t> prompt = narrow(report_.integers("input_ids"));
-  TUTTI_ASSIGN_OR_RETURN(const StageInput input,
-                         pipeline_->process_prompt(chat_prompt(info.at("messages"))));
-  const std::vector<int32_t>& ids = input.payload.token_ids;
-  report_.compare_text("chat_text", std::string(info.at("chat_text").as_string()),
-                       pipeline_->tokenizer()->decode(ids));
+  TUTTI_ASSIGN_OR_RETURN(const ChatPrompt prompt, case_prompt(info, options_.media));
+  TUTTI_ASSIGN_OR_RETURN(input_, pipeline_->process_prompt(prompt));
+  const std::vector<int32_t>& ids = input_.payload.token_ids;
+  if (input_.payload.tensors.empty()) {  // without placeholders that stand for many
+    report_.compare_text("chat_text", std::string(info.at("chat_text").as_string()),
+                         pipeline_->tokenizer()->decode(ids));
+  }
   report_.compare_ids("input_ids", widen(ids));
-  TUTTI_RETURN_IF_ERROR(check_thinker_prompt(prompt));
-  TUTTI_RETURN_IF_ERROR(check_thinker_steps(info, prompt));
+  TUTTI_RETURN_IF_ERROR(check_features());
+  // What the text around a wrong placeholder would be is of no use; the stored ids go on.
+  input_.payload.token_ids = narrow(report_.integers("input_ids"));
+  TUTTI_RETURN_IF_ERROR(check_thinker_prompt());
+  TUTTI_RETURN_IF_ERROR(check_thinker_steps(info));
   if (!report_.has("talker.inputs_embeds")) return Status();
   return check_talker(info);
 }
 
-Result<std::unique_ptr<ArDriver>> Checker::start_thinker(const std::vector<int32_t>& prompt,
-                                                         int64_t more) {
-  StageInput input;
-  input.payload.token_ids = prompt;
-  TUTTI_ASSIGN_OR_RETURN(auto sequence, thinker_->start(input));
+// What the prompt's media were made into, before the encoders.
+Status Checker::check_features() {
+  TUTTI_ASSIGN_OR_RETURN(const auto media, qwen::take_media(input_.payload, config_.thinker));
+  std::vector<int64_t> frames;
+  std::vector<float> seconds;
+  std::map<MediaKind, std::vector<int64_t>> grids;
+  std::map<MediaKind, std::vector<float>> patches;
+  for (const qwen::MediaInput& item : media.items) {
+    const auto* values = item.features.data<float>();
+    const std::vector<float> features(values, values + item.features.num_elements());
+    if (item.kind == MediaKind::kAudio) {
+      report_.compare("audio.mel." + std::to_string(frames.size()), features, kMelTolerance);
+      frames.push_back(item.grid_thw[0]);
+      continue;
+    }
+    std::ranges::copy(item.grid_thw, std::back_inserter(grids[item.kind]));
+    extend(patches[item.kind], features);
+    if (item.kind == MediaKind::kVideo) seconds.push_back(item.second_per_grid);
+  }
+  report_.compare_ids("audio.feature_lens", frames);
+  for (const MediaKind kind : {MediaKind::kImage, MediaKind::kVideo}) {
+    const std::string name = qwen::kind_name(kind);
+    report_.compare_ids(name + ".grid_thw", grids[kind]);
+    report_.compare(name + ".pixel_values", patches[kind], kPixelTolerance);
+  }
+  report_.compare("video.second_per_grid", seconds, 0);
+  return Status();
+}
+
+Result<std::unique_ptr<ArDriver>> Checker::start_thinker(int64_t more) {
+  TUTTI_ASSIGN_OR_RETURN(auto sequence, thinker_->start(input_));
   return std::make_unique<ArDriver>(*thinker_, *executor_, std::move(sequence),
-                                    static_cast<int64_t>(prompt.size()) + more);
+                                    prompt_length() + more);
 }
 
 // The logits of the stored prompt positions, each position sampled in a step of its own.
-Status Checker::check_thinker_prompt(const std::vector<int32_t>& prompt) {
-  const auto length = static_cast<int64_t>(prompt.size());
+Status Checker::check_thinker_prompt() {
+  const int64_t length = prompt_length();
   const int64_t rows = report_.shape("logits")[0];
-  TUTTI_ASSIGN_OR_RETURN(const auto driver, start_thinker(prompt, 0));
+  TUTTI_ASSIGN_OR_RETURN(const auto driver, start_thinker(0));
   if (rows < length) driver->prefill(length - rows);
   std::vector<float> logits;
   while (driver->length() < length) {
@@ -172,12 +176,35 @@ Status Checker::check_thinker_prompt(const std::vector<int32_t>& prompt) {
   return Status();
 }
 
-Status Checker::check_thinker_steps(const json::object& info, const std::vector<int32_t>& prompt) {
-  const auto length = static_cast<int64_t>(prompt.size());
+// What encoders and layers computed while the whole prompt was one step.
+void Checker::compare_prompt_probes(const qwen::ThinkerSequence& sequence) {
+  for (const std::string kind : {"audio", "image", "video"}) {
+    for (const std::string part : {"layer", "deepstack"}) {
+      for (int64_t i = 0;; ++i) {
+        const std::string name = kind + "." + part + "." + std::to_string(i);
+        if (!report_.has(name)) break;
+        report_.compare(name, log_.last(name), kHiddenTolerance);
+      }
+    }
+    report_.compare(kind + ".embeds", log_.last(kind + ".embeds"), kHiddenTolerance);
+  }
+  report_.compare("position_ids", log_.last("position_ids"), 0);
+  report_.compare("rope_delta", std::array{sequence.rope.delta()}, 0);
+  for (int64_t i = 0; i <= thinker_->info().num_layers; ++i) {
+    for (const std::string what : {"hidden.", "layer_input."}) {
+      const std::string name = what + std::to_string(i);
+      report_.compare(name, log_.last(name), kHiddenTolerance);
+    }
+  }
+}
+
+Status Checker::check_thinker_steps(const json::object& info) {
+  const int64_t length = prompt_length();
+  thinker_->reset_mm_cache();  // the probes see encoders at work, not what they made before
   const auto max_tokens = info.at("thinker_max_new_tokens").to_number<int64_t>();
   const auto eos = info.at("eos_token_id").to_number<int32_t>();
   const std::vector<int64_t> golden = report_.integers("greedy_ids");
-  TUTTI_ASSIGN_OR_RETURN(const auto driver, start_thinker(prompt, max_tokens));
+  TUTTI_ASSIGN_OR_RETURN(const auto driver, start_thinker(max_tokens));
   std::vector<int64_t> ids;
   std::vector<float> logits;
   payloads_.clear();
@@ -197,13 +224,7 @@ Status Checker::check_thinker_steps(const json::object& info, const std::vector<
     payloads_.push_back(thinker_->take_payload(driver->sequence()));
   }
   thinker_->set_probe({});
-  report_.compare("position_ids", log_.last("position_ids"), 0);
-  const auto& sequence = static_cast<const qwen::ThinkerSequence&>(driver->sequence());
-  report_.compare("rope_delta", std::array{sequence.rope.delta()}, 0);
-  for (int64_t i = 0; i <= thinker_->info().num_layers; ++i) {
-    const std::string name = "hidden." + std::to_string(i);
-    report_.compare(name, log_.last(name), kHiddenTolerance);
-  }
+  compare_prompt_probes(static_cast<const qwen::ThinkerSequence&>(driver->sequence()));
   if (exact()) report_.compare_ids("greedy_ids", ids);
   report_.compare("greedy_logits", logits, kHiddenTolerance);
   report_.compare_top8("greedy_logits", logits, thinker_->info().vocab_size);

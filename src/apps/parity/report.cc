@@ -61,11 +61,6 @@ void Report::end_case(const std::string& reason) {
   golden_ = nullptr;
 }
 
-void Report::skip_case(const std::string& name, const std::string& reason) {
-  ++not_compared_;
-  fmt::print("{}\n  ----  {:<40} not compared: {}\n", name, "the whole case", reason);
-}
-
 bool Report::has(const std::string& name) const { return golden_->entries().contains(name); }
 
 Shape Report::shape(const std::string& name) const {

@@ -26,6 +26,7 @@ class ArEngine final : public StageEngine {
   bool has_runnable_work() const override;
   void step(std::vector<StageOutput>& outputs) override;
   EngineStats stats() const override;
+  void reset_mm_cache() override { model_->reset_mm_cache(); }
 
   // The parts of a step, in their order; separate for tests and benchmarks.
   void schedule();

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
+#include <optional>
 
 #include "base/log.h"
 #include "base/strings.h"
@@ -10,6 +12,7 @@
 #include "models/config_reader.h"
 #include "models/qwen3_omni_moe/code2wav.h"
 #include "models/qwen3_omni_moe/generation_defaults.h"
+#include "models/qwen3_omni_moe/media_processor.h"
 #include "models/qwen3_omni_moe/talker.h"
 #include "models/qwen3_omni_moe/thinker.h"
 #include "text/chat_template.h"
@@ -41,10 +44,19 @@ struct TextFrontend {
   std::shared_ptr<const text::ChatTemplate> chat_template;  // null: no chat prompts
 };
 
+// What prompts are made with; parts that a directory lacks are none.
+struct Frontend {
+  TextFrontend text;
+  std::optional<MediaProcessor> media;
+};
+
 class Qwen3OmniMoePipeline final : public Pipeline {
  public:
-  Qwen3OmniMoePipeline(Config config, GenerationDefaults defaults, TextFrontend text)
-      : config_(std::move(config)), defaults_(std::move(defaults)), text_(std::move(text)) {
+  Qwen3OmniMoePipeline(Config config, GenerationDefaults defaults, Frontend frontend)
+      : config_(std::move(config)),
+        defaults_(std::move(defaults)),
+        text_(std::move(frontend.text)),
+        media_(std::move(frontend.media)) {
     build_stages();
     build_voices();
   }
@@ -60,12 +72,14 @@ class Qwen3OmniMoePipeline final : public Pipeline {
 
  private:
   Result<std::string> render_chat(const ChatPrompt& prompt) const;
+  Result<PromptMedia> chat_media(const ChatPrompt& prompt) const;
   void build_stages();
   void build_voices();
 
   Config config_;
   GenerationDefaults defaults_;
   TextFrontend text_;
+  std::optional<MediaProcessor> media_;
   std::vector<StageSpec> stages_;
   std::vector<std::string> voices_;
 };
@@ -118,35 +132,48 @@ Result<std::string> Qwen3OmniMoePipeline::resolve_voice(const std::string& voice
 
 Result<StageInput> Qwen3OmniMoePipeline::process_prompt(const Prompt& prompt) const {
   StageInput input;
+  std::vector<int32_t>& ids = input.payload.token_ids;
+  PromptMedia media;
   if (const auto* tokens = std::get_if<TokensPrompt>(&prompt)) {
-    input.payload.token_ids = tokens->token_ids;
+    ids = tokens->token_ids;
   } else if (text_.tokenizer == nullptr) {
     return invalid_argument(
         "This model directory has no tokenizer; only prompts of token ids are allowed.");
-  } else if (const auto* text = std::get_if<TextPrompt>(&prompt)) {
-    TUTTI_ASSIGN_OR_RETURN(input.payload.token_ids, text_.tokenizer->encode(text->text));
   } else {
-    TUTTI_ASSIGN_OR_RETURN(const std::string chat, render_chat(std::get<ChatPrompt>(prompt)));
-    TUTTI_ASSIGN_OR_RETURN(input.payload.token_ids, text_.tokenizer->encode(chat));
+    if (const auto* text = std::get_if<TextPrompt>(&prompt)) {
+      TUTTI_ASSIGN_OR_RETURN(ids, text_.tokenizer->encode(text->text));
+    } else {
+      const auto& chat = std::get<ChatPrompt>(prompt);
+      TUTTI_ASSIGN_OR_RETURN(const std::string rendered, render_chat(chat));
+      TUTTI_ASSIGN_OR_RETURN(media, chat_media(chat));
+      TUTTI_ASSIGN_OR_RETURN(ids, text_.tokenizer->encode(rendered));
+    }
+    TUTTI_ASSIGN_OR_RETURN(ids, expand_placeholders(config_.thinker, ids, media));
   }
-  if (input.payload.token_ids.empty()) {
-    return invalid_argument("The prompt is empty; expected at least one token.");
-  }
+  if (ids.empty()) return invalid_argument("The prompt is empty; expected at least one token.");
+  put_media(media, true, input.payload);
   return input;
+}
+
+Result<PromptMedia> Qwen3OmniMoePipeline::chat_media(const ChatPrompt& prompt) const {
+  bool any = false;
+  for (const ChatMessage& message : prompt.messages) {
+    any = any || std::ranges::any_of(message.content, [](const ContentPart& part) {
+            return part.media.has_value();
+          });
+  }
+  if (!any) return PromptMedia();
+  if (!media_) {
+    return invalid_argument(
+        "This model directory has no preprocessor settings; only text parts are allowed.");
+  }
+  return media_->features(prompt);
 }
 
 Result<std::string> Qwen3OmniMoePipeline::render_chat(const ChatPrompt& prompt) const {
   if (text_.chat_template == nullptr) {
     return invalid_argument(
         "This model directory has no chat template; only text and token prompts are allowed.");
-  }
-  for (const ChatMessage& message : prompt.messages) {
-    for (const ContentPart& part : message.content) {
-      if (part.media) {
-        return unimplemented(
-            "Audio, image and video inputs are not supported yet; allowed are text parts.");
-      }
-    }
   }
   TUTTI_ASSIGN_OR_RETURN(const auto context, chat_context(prompt));
   return text_.chat_template->render(context);
@@ -196,17 +223,21 @@ auto load_weights(const LoadOptions& options, const std::string& stage,
 Result<std::unique_ptr<ArModel>> Qwen3OmniMoePipeline::load_ar(int32_t stage,
                                                                const LoadOptions& options) const {
   if (stage == kThinker) {
-    std::vector<std::string> ignored = {"thinker.audio_tower.", "thinker.visual.",
-                                        "thinker.model.rotary_emb."};
+    // Constants that some writers store, and encoders that the config does not have.
+    std::vector<std::string> ignored = {"thinker.model.rotary_emb.",
+                                        "thinker.visual.rotary_pos_emb.",
+                                        "thinker.audio_tower.positional_embedding."};
+    if (!config_.thinker.audio) ignored.push_back("thinker.audio_tower.");
+    if (!config_.thinker.vision) ignored.push_back("thinker.visual.");
     if (config_.thinker.tie_word_embeddings) ignored.push_back("thinker.lm_head.");
     TUTTI_ASSIGN_OR_RETURN(
         auto weights, load_weights(options, "thinker", {"thinker."}, ignored, [&](WeightLoader& w) {
           return Thinker::load(w, config_.thinker);
         }));
     const DType dtype = weights.embed_tokens.dtype();
-    return std::unique_ptr<ArModel>(
-        std::make_unique<Thinker>(config_.thinker, config_.talker.accept_hidden_layer,
-                                  std::move(weights), defaults_.eos_token_ids, dtype));
+    return std::unique_ptr<ArModel>(std::make_unique<Thinker>(
+        config_.thinker, config_.talker.accept_hidden_layer, std::move(weights),
+        defaults_.eos_token_ids, dtype, options.mm_cache_bytes));
   }
   TUTTI_CHECK(stage == kTalker && config_.has_talker, "the thinker and the talker are AR stages");
   TUTTI_ASSIGN_OR_RETURN(
@@ -251,15 +282,28 @@ Result<TextFrontend> load_text_frontend(const std::filesystem::path& dir) {
   return text;
 }
 
+// None when the directory has no settings for media.
+Result<std::optional<MediaProcessor>> load_media_processor(const std::filesystem::path& dir,
+                                                           const ThinkerConfig& config) {
+  std::optional<MediaProcessor> none;
+  auto settings = load_preprocessor_config(dir.string());
+  if (!settings.ok() && settings.error().code() == StatusCode::kNotFound) return none;
+  TUTTI_RETURN_IF_ERROR(settings.status());
+  TUTTI_ASSIGN_OR_RETURN(MediaProcessor processor, MediaProcessor::create(*settings, config));
+  return std::optional(std::move(processor));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Pipeline>> open(const LoadOptions& options) {
   TUTTI_ASSIGN_OR_RETURN(Config config, read_config(options.model_dir));
   TUTTI_ASSIGN_OR_RETURN(GenerationDefaults defaults,
                          read_generation_defaults(options.model_dir, config));
-  TUTTI_ASSIGN_OR_RETURN(TextFrontend text, load_text_frontend(options.model_dir));
+  Frontend frontend;
+  TUTTI_ASSIGN_OR_RETURN(frontend.text, load_text_frontend(options.model_dir));
+  TUTTI_ASSIGN_OR_RETURN(frontend.media, load_media_processor(options.model_dir, config.thinker));
   return std::unique_ptr<Pipeline>(std::make_unique<Qwen3OmniMoePipeline>(
-      std::move(config), std::move(defaults), std::move(text)));
+      std::move(config), std::move(defaults), std::move(frontend)));
 }
 
 }  // namespace tutti::qwen3_omni_moe

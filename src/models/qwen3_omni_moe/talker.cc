@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/qwen3_omni_moe/media_positions.h"
 #include "models/qwen3_omni_moe/weight_map.h"
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
@@ -93,8 +94,18 @@ Status Talker::append(ArSequence& base, StagePayload payload, bool last) {
   if (const auto hidden = payload.tensors.find("hidden"); hidden != payload.tensors.end()) {
     sequence.media.push_back(hidden->second);
   }
+  if (prompt_length >= 0) {
+    TUTTI_ASSIGN_OR_RETURN(sequence.layout, take_media(payload, config_.thinker));
+  }
+  const bool began = sequence.inputs.prompt_length() >= 0;
   TUTTI_RETURN_IF_ERROR(sequence.inputs.append(payload.token_ids, prompt_length));
   if (last) sequence.inputs.complete();
+  if (!began && sequence.inputs.prompt_length() >= 0 && !sequence.layout.items.empty()) {
+    // The reference does not tell the talker that a clip's sound lies between its frames.
+    PromptMedia media = sequence.inputs.kept_media(sequence.layout);
+    media.audio_in_video = false;
+    sequence.rope = media_positions(config_.thinker, sequence.inputs.position_ids(), media);
+  }
   return Status();
 }
 

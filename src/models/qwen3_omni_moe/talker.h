@@ -1,11 +1,11 @@
 // Talker: speaks the thinker's text as codec frames. Each step samples a frame's first code; the
 // code predictor adds the others at once.
 //
-// Payload in: the thinker's (token_ids, "prompt_length", "hidden"). Payload out: "codes" [n, G]
-// I32. The input of any position is rebuilt from ids (text, codes), so preemption by recompute
-// needs no saved activations: text_projection(thinker's embedding) or hidden_projection(media row),
-// plus the embeddings of a codec control token or of a frame's G codes. Thread: the stage's replica
-// thread.
+// Payload in: the thinker's (token_ids, "prompt_length", the media's layout, "hidden"). Payload
+// out: "codes" [n, G] I32. The input of any position is rebuilt from ids (text, codes), so
+// preemption by recompute needs no saved activations: text_projection(thinker's embedding) or
+// hidden_projection(media row), plus the embeddings of a codec control token or of a frame's G
+// codes. Thread: the stage's replica thread.
 #pragma once
 
 #include <memory>
@@ -22,6 +22,7 @@ struct TalkerSequence final : ArSequence {
 
   TalkerInputs inputs;
   RopeIndex rope;
+  PromptMedia layout;          // of the thinker's prompt
   std::vector<Tensor> media;   // hidden rows of the thinker, in order of arrival
   std::vector<int32_t> codes;  // [frames, G]
   int64_t published_frames = 0;

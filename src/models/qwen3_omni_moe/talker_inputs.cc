@@ -1,5 +1,6 @@
 #include "models/qwen3_omni_moe/talker_inputs.h"
 
+#include <algorithm>
 #include <array>
 
 namespace tutti::qwen3_omni_moe {
@@ -39,7 +40,9 @@ Status TalkerInputs::build_prompt() {
     for (size_t i = starts[s]; i < starts[s + 1]; ++i) {
       const bool media = config_->thinker.is_media_token(prompt_[i]);
       if (spoken_to) rows_.push_back({prompt_[i], -1, media ? media_rows : -1});
-      if (media) ++media_rows;
+      if (!media) continue;
+      media_tokens_.push_back({prompt_[i], spoken_to});
+      ++media_rows;
     }
   }
   user_rows_ = rows_.size();
@@ -85,6 +88,26 @@ std::vector<int32_t> TalkerInputs::position_ids() const {
   for (size_t i = 0; i < user_rows_; ++i) ids.push_back(rows_[i].text_id);
   ids.resize(rows_.size() + 1, static_cast<int32_t>(config_->tts_pad_token_id));
   return ids;
+}
+
+PromptMedia TalkerInputs::kept_media(const PromptMedia& media) const {
+  PromptMedia out;
+  out.audio_in_video = media.audio_in_video;
+  for (const MediaKind kind : {MediaKind::kAudio, MediaKind::kImage, MediaKind::kVideo}) {
+    const int64_t id = placeholder_id(config_->thinker, kind);
+    auto token = media_tokens_.begin();
+    for (const MediaInput& item : media.items) {
+      if (item.kind != kind) continue;
+      token = std::find_if(token, media_tokens_.end(), [&](MediaToken t) { return t.id == id; });
+      if (token == media_tokens_.end()) break;
+      if (token->kept) out.items.push_back(item);
+      for (int64_t row = item.rows(config_->thinker); row > 0 && token != media_tokens_.end();
+           ++token) {
+        row -= token->id == id ? 1 : 0;
+      }
+    }
+  }
+  return out;
 }
 
 }  // namespace tutti::qwen3_omni_moe

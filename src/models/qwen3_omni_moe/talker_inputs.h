@@ -14,7 +14,7 @@
 #include <span>
 #include <vector>
 
-#include "models/qwen3_omni_moe/config.h"
+#include "models/qwen3_omni_moe/prompt_media.h"
 
 namespace tutti::qwen3_omni_moe {
 
@@ -48,6 +48,9 @@ class TalkerInputs {
   // The thinker's ids of the prompt positions, padding in the assistant part: what positions are
   // computed from.
   std::vector<int32_t> position_ids() const;
+  // The media of the thinker's prompt that the talker's prompt has too (none of system parts and
+  // earlier answers).
+  PromptMedia kept_media(const PromptMedia& media) const;
 
  private:
   Status build_prompt();
@@ -59,6 +62,11 @@ class TalkerInputs {
   std::vector<int32_t> words_;   // of the answer
   std::vector<Row> rows_;        // of the talker's prompt, but for the first word
   size_t user_rows_ = 0;
+  struct MediaToken {
+    int32_t id;
+    bool kept;
+  };
+  std::vector<MediaToken> media_tokens_;  // of the thinker's prompt
   bool built_ = false;
   bool complete_ = false;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/qwen3_omni_moe/media_positions.h"
 #include "models/qwen3_omni_moe/weight_map.h"
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
@@ -36,14 +37,16 @@ Thinker::Weights Thinker::load(WeightLoader& loader, const ThinkerConfig& config
   } else {
     w.lm_head = load_linear(loader, "thinker.lm_head", c.vocab_size, c.hidden_size, false);
   }
+  w.towers = load_towers(loader, config);
   return w;
 }
 
 Thinker::Thinker(const ThinkerConfig& config, int64_t accept_hidden_layer, Weights weights,
-                 std::vector<int32_t> eos_token_ids, DType kv_dtype)
+                 std::vector<int32_t> eos_token_ids, DType kv_dtype, int64_t mm_cache_bytes)
     : config_(config),
       accept_hidden_layer_(accept_hidden_layer),
       weights_(std::move(weights)),
+      media_encoder_(config, std::move(weights_.towers), mm_cache_bytes),
       info_(decoder_info(config.text, kv_dtype)) {
   info_.eos_token_ids = std::move(eos_token_ids);
 }
@@ -60,7 +63,22 @@ Result<std::unique_ptr<ArSequence>> Thinker::start(const StageInput& input) {
   }
   auto sequence = std::make_unique<ThinkerSequence>();
   sequence->prompt = ids;
+  TUTTI_RETURN_IF_ERROR(take_prompt_media(input, *sequence));
   return std::unique_ptr<ArSequence>(std::move(sequence));
+}
+
+Status Thinker::take_prompt_media(const StageInput& input, ThinkerSequence& sequence) const {
+  TUTTI_ASSIGN_OR_RETURN(PromptMedia media, take_media(input.payload, config_));
+  if (media.items.empty()) return Status();
+  TUTTI_ASSIGN_OR_RETURN(sequence.media_rows, locate_media(config_, sequence.prompt, media));
+  for (MediaInput& item : media.items) {
+    if (!item.features.defined()) return internal_error("A media item has no features.");
+    sequence.media.push_back({item, nullptr});
+    item.features = Tensor();
+  }
+  sequence.rope = media_positions(config_, sequence.prompt, media);
+  sequence.layout = std::move(media);
+  return Status();
 }
 
 Status Thinker::append(ArSequence&, StagePayload payload, bool) {
@@ -89,13 +107,16 @@ Tensor Thinker::forward(OpContext& ctx, const ArBatch& batch) {
   if (probe_) probe_("position_ids", positions);
   const Tensor x = ctx.workspace.tensor({batch.num_tokens, config_.text.hidden_size});
   ops::embedding(ctx, ids, weights_.embed_tokens, x);
+  encode_media(ctx, batch);
+  merge_media(ctx, x);
   const auto num_layers = weights_.stack.layers.size();
   weights_.stack.forward(ctx, x, positions, batch.paged, batch.kv_layers,
                          [&](size_t done, const Tensor& hidden) {
-                           if (static_cast<int64_t>(done) == accept_hidden_layer_)
-                             export_hidden(ctx, batch, hidden);
                            if (probe_ && done < num_layers)
                              probe_("hidden." + std::to_string(done), hidden);
+                           if (static_cast<int64_t>(done) == accept_hidden_layer_)
+                             export_hidden(ctx, batch, hidden);
+                           if (done > 0) add_deepstack(ctx, done - 1, hidden);
                          });
   if (probe_) {
     probe_("hidden." + std::to_string(num_layers), weights_.stack.norm.forward(ctx, x));
@@ -109,6 +130,63 @@ Tensor Thinker::forward(OpContext& ctx, const ArBatch& batch) {
     weights_.lm_head.forward(ctx, rows, logits);
   }
   return logits;
+}
+
+// Encodes what the batch's positions need and notes where its rows go.
+void Thinker::encode_media(OpContext& ctx, const ArBatch& batch) {
+  media_runs_.clear();
+  std::vector<MediaState*> wanted;  // stays empty, and off the heap, while decoding
+  for (const ArBatchItem& item : batch.items) {
+    ThinkerSequence& sequence = as_thinker(*item.sequence);
+    const auto positions = static_cast<int64_t>(sequence.media_rows.size());
+    for (int64_t p = item.start; p < std::min(item.start + item.count, positions); ++p) {
+      const int32_t i = sequence.media_rows[p].item;
+      if (i < 0) continue;
+      MediaState* state = &sequence.media[i];
+      const bool known = std::ranges::find(wanted, state) != wanted.end();
+      if (state->encoded == nullptr && !known) wanted.push_back(state);
+    }
+  }
+  if (!wanted.empty()) media_encoder_.encode(ctx, wanted, probe_);
+  int64_t first_row = 0;
+  for (const ArBatchItem& item : batch.items) {
+    const ThinkerSequence& sequence = as_thinker(*item.sequence);
+    const auto positions = static_cast<int64_t>(sequence.media_rows.size());
+    for (int64_t p = item.start; p < std::min(item.start + item.count, positions); ++p) {
+      const MediaRow at = sequence.media_rows[p];
+      if (at.item < 0) continue;
+      const EncodedMedia* media = sequence.media[at.item].encoded.get();
+      const int64_t row = first_row + p - item.start;
+      MediaRun* last = media_runs_.empty() ? nullptr : &media_runs_.back();
+      if (last != nullptr && last->media == media && last->media_row + last->count == at.row &&
+          last->batch_row + last->count == row) {
+        ++last->count;
+      } else {
+        media_runs_.push_back({media, at.row, row, 1});
+      }
+    }
+    first_row += item.count;
+  }
+}
+
+void Thinker::merge_media(OpContext& ctx, const Tensor& x) const {
+  for (const MediaRun& run : media_runs_) {
+    ops::copy(ctx, run.media->embeds.slice(run.media_row, run.media_row + run.count),
+              x.slice(run.batch_row, run.batch_row + run.count));
+  }
+}
+
+// Adds the rows of a level to those of pictures and clips (sounds have none).
+void Thinker::add_deepstack(OpContext& ctx, size_t level, const Tensor& x) const {
+  bool any = false;
+  for (const MediaRun& run : media_runs_) {
+    if (level >= run.media->deepstack.size()) continue;
+    const Tensor rows = x.slice(run.batch_row, run.batch_row + run.count);
+    ops::add(ctx, rows, run.media->deepstack[level].slice(run.media_row, run.media_row + run.count),
+             rows);
+    any = true;
+  }
+  if (any && probe_) probe_("layer_input." + std::to_string(level + 1), x);
 }
 
 void Thinker::export_ids(const ArBatchItem& item) const {
@@ -139,6 +217,10 @@ void Thinker::export_hidden(OpContext& ctx, const ArBatch& batch, const Tensor& 
     TUTTI_CHECK(!sequence.new_hidden.defined(), "the payload is taken after every step");
     sequence.new_hidden = Tensor::empty({n, x.cols()});
     ops::gather_rows(ctx, x, index.slice(0, n), sequence.new_hidden);
+    // The reference's last hidden state is the normed one.
+    if (accept_hidden_layer_ == info_.num_layers) {
+      weights_.stack.norm.forward(ctx, sequence.new_hidden, sequence.new_hidden);
+    }
   }
 }
 
@@ -148,6 +230,7 @@ StagePayload Thinker::take_payload(ArSequence& base) {
   if (!std::exchange(sequence.announced, true)) {
     payload.tensors["prompt_length"] = Tensor::from_vector(
         std::vector<int32_t>{static_cast<int32_t>(sequence.prompt.size())}, {1});
+    put_media(sequence.layout, false, payload);
   }
   payload.token_ids = std::exchange(sequence.new_ids, {});
   if (sequence.new_hidden.defined()) {

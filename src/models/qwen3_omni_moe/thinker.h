@@ -1,12 +1,14 @@
-// Thinker: the language model of Qwen3-Omni. Text in (media later), text out; what the talker needs
+// Thinker: the language model of Qwen3-Omni. Text and media in, text out; what the talker needs
 // goes out as payload.
 //
+// Payload in: the prompt's token_ids with a placeholder for each row of an item, and its media
+// (prompt_media.h). An item is encoded in the step that computes its first position; its rows
+// replace the placeholders' embeddings, and DeepStack adds further ones behind the first layers.
 // Payload out: token_ids of the positions that a step has computed: the prompt's with the prefill,
 // then each generated token when it is fed back, so that the last one (the end token, or the one at
-// max_tokens) never goes out, as in the reference. "prompt_length" [1] I32 comes with the first
-// chunk; "hidden" [n, hidden_size] F32 holds the rows of media positions among them, as output by
-// layer accept_hidden_layer.
-// Thread: the stage's replica thread.
+// max_tokens) never goes out, as in the reference. "prompt_length" [1] I32 and the media's layout
+// come with the first chunk; "hidden" [n, hidden_size] F32 holds the rows of media positions among
+// them, as output by layer accept_hidden_layer. Thread: the stage's replica thread.
 #pragma once
 
 #include <memory>
@@ -14,12 +16,16 @@
 
 #include "models/ar_model.h"
 #include "models/qwen3_omni_moe/decoder_stack.h"
+#include "models/qwen3_omni_moe/media_encoder.h"
 
 namespace tutti::qwen3_omni_moe {
 
 struct ThinkerSequence final : ArSequence {
   std::vector<int32_t> prompt;
   RopeIndex rope;
+  PromptMedia layout;                // without features
+  std::vector<MediaState> media;     // items of the layout
+  std::vector<MediaRow> media_rows;  // of each prompt position; empty without media
   int64_t exported = 0;    // positions whose ids have gone out; recomputed ones don't go again
   bool announced = false;  // the prompt's length has gone out
   std::vector<int32_t> new_ids;
@@ -32,11 +38,12 @@ class Thinker final : public ArModel {
     Tensor embed_tokens;  // [vocab_size, hidden]
     DecoderStack stack;
     Linear lm_head;
+    Towers towers;
   };
   static Weights load(WeightLoader& loader, const ThinkerConfig& config);
 
   Thinker(const ThinkerConfig& config, int64_t accept_hidden_layer, Weights weights,
-          std::vector<int32_t> eos_token_ids, DType kv_dtype);
+          std::vector<int32_t> eos_token_ids, DType kv_dtype, int64_t mm_cache_bytes);
 
   const ArModelInfo& info() const override { return info_; }
   Result<std::unique_ptr<ArSequence>> start(const StageInput& input) override;
@@ -48,16 +55,30 @@ class Thinker final : public ArModel {
   Tensor forward(OpContext& ctx, const ArBatch& batch) override;
   void after_sample(OpContext&, const ArBatch&, const Sampled&) override {}
   StagePayload take_payload(ArSequence& sequence) override;
+  void reset_mm_cache() override { media_encoder_.cache().clear(); }
   void set_probe(Probe probe) override { probe_ = std::move(probe); }
 
  private:
+  // Rows of one item that stand at consecutive rows of a batch.
+  struct MediaRun {
+    const EncodedMedia* media = nullptr;
+    int64_t media_row = 0;
+    int64_t batch_row = 0;
+    int64_t count = 0;
+  };
+  Status take_prompt_media(const StageInput& input, ThinkerSequence& sequence) const;
+  void encode_media(OpContext& ctx, const ArBatch& batch);
+  void merge_media(OpContext& ctx, const Tensor& x) const;
+  void add_deepstack(OpContext& ctx, size_t level, const Tensor& x) const;
   void export_ids(const ArBatchItem& item) const;
   void export_hidden(OpContext& ctx, const ArBatch& batch, const Tensor& x) const;
 
   ThinkerConfig config_;
   int64_t accept_hidden_layer_;
   Weights weights_;
+  MediaEncoder media_encoder_;
   ArModelInfo info_;
+  std::vector<MediaRun> media_runs_;  // of the step in progress
   Probe probe_;
 };
 
