@@ -17,8 +17,9 @@ inline constexpr double kHiddenTolerance = 5e-4;  // hidden states, logits, embe
 inline constexpr double kMelTolerance = 1e-3;
 inline constexpr double kPixelTolerance = 1.6e-2;  // a level of a resized picture may differ
 inline constexpr double kWaveTolerance = 1e-4;     // code2wav
-// For bfloat16 weights: relative L2 distance. A router that chooses another expert moves one row of
-// a hidden state far more than rounding does; over the logits that averages out.
+// For bfloat16 weights: relative L2 distance of the median row. A router whose best experts are
+// close chooses another one after rounding, which moves that row by a tenth or more, and later
+// layers carry it to others; most rows show the rounding alone.
 inline constexpr double kBf16LogitsTolerance = 2e-2;
 inline constexpr double kBf16Tolerance = 5e-2;
 
@@ -38,7 +39,7 @@ class Report {
   std::vector<float> floats(const std::string& name) const;
   std::vector<int64_t> integers(const std::string& name) const;
 
-  // Floats: fp32 by largest absolute difference, bf16 by relative L2 distance.
+  // Floats: fp32 by largest absolute difference, bf16 by relative L2 distance (of the median row).
   void compare(const std::string& name, std::span<const float> actual, double tolerance);
   // The same against given values, for parts of tensors.
   void compare_values(const std::string& name, std::span<const float> expected,
