@@ -5,6 +5,7 @@
 
 #include "backend/executor.h"
 #include "layers/decoder_layer.h"
+#include "layers/encoder_block.h"
 #include "ops/elementwise.h"
 
 namespace tutti {
@@ -139,6 +140,44 @@ TEST_F(LayersTest, DecoderLayerDoesNotDependOnTheCut) {
   };
   const std::vector<float> whole = run(rows);
   for (int64_t chunk : {1, 2, 5}) EXPECT_EQ(run(chunk), whole) << chunk;
+}
+
+// Segments attend to themselves alone: packed or apart, the same rows.
+TEST_F(LayersTest, EncoderBlockKeepsSegmentsApart) {
+  const int64_t width = 24, heads = 3, rows = 9;
+  const auto biased = [&](int64_t out, int64_t in) {
+    return Linear{random({out, in}), random({out})};
+  };
+  EncoderBlock block;
+  block.attention_norm = {random({width}), random({width})};
+  block.attention = {biased(width, width), biased(width, width), biased(width, width),
+                     biased(width, width), heads};
+  block.mlp_norm = {random({width}), random({width})};
+  block.fc1 = biased(20, width);
+  block.fc2 = biased(width, 20);
+  const RotaryTable rotary(width / heads, 1e4);
+  const Tensor input = random({rows, width});
+  const auto run = [&](const Tensor& from, std::vector<int32_t> starts, bool rotates) {
+    Tensor x = from.clone();
+    executor_->run({}, [&](OpContext& ctx) {
+      Workspace::Scope scope(ctx.workspace);
+      std::vector<float> positions(static_cast<size_t>(x.rows()), 2.0f);
+      const RotaryAngles angles = rotary.angles(ctx, Tensor::from_vector(positions, {1, x.rows()}));
+      const auto count = static_cast<int64_t>(starts.size()) - 1;
+      const Segments segments{Tensor::from_vector(starts, {count + 1}), count};
+      block.forward(ctx, x, rotates ? &angles : nullptr, segments);
+    });
+    return std::vector<float>(x.data<float>(), x.data<float>() + x.num_elements());
+  };
+  const std::vector<float> packed = run(input, {0, 4, 9}, false);
+  std::vector<float> apart = run(input.slice(0, 4), {0, 4}, false);
+  const std::vector<float> second = run(input.slice(4, 9), {0, 5}, false);
+  apart.insert(apart.end(), second.begin(), second.end());
+  EXPECT_EQ(packed, apart);
+  EXPECT_NE(packed, run(input, {0, 9}, false));
+  // Equal positions turn queries and keys alike, which leaves their products as they are.
+  const std::vector<float> turned = run(input, {0, 4, 9}, true);
+  for (size_t i = 0; i < packed.size(); ++i) EXPECT_NEAR(turned[i], packed[i], 1e-3);
 }
 
 }  // namespace

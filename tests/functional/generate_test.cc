@@ -63,6 +63,54 @@ class Generate : public ::testing::Test {
   fs::path dir_;
 };
 
+TEST_F(Generate, HearsAndSees) {
+  const std::string media = std::string(TUTTI_TEST_DATA) + "/goldens/media/";
+  const std::vector<std::string> common = {"--model",       kModel, "--text",       "What is it?",
+                                           "--temperature", "0",    "--max-tokens", "8",
+                                           "--quiet"};
+  const auto answer = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), common.begin(), common.end());
+    const ProcessResult result = generate(flags);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out;
+  };
+  const std::string sound = media + "speech_short_16k.wav", picture = media + "photo_97x61.png";
+  const std::string none = answer({});
+  const std::string heard_first = answer({"--audio", sound, "--image", picture});
+  const std::string seen_first = answer({"--image", picture, "--audio", sound});
+  EXPECT_NE(heard_first, none);
+  EXPECT_NE(heard_first, seen_first) << "the order of the flags is the order of the message";
+  EXPECT_EQ(answer({"--image", picture, "--audio", sound}), seen_first);
+  EXPECT_NE(answer({"--image", picture, "--image", media + "photo_211x130.jpg"}), seen_first);
+}
+
+TEST_F(Generate, SpeaksAboutAPicture) {
+  const ProcessResult result =
+      generate({"--model", kModel, "--image",
+                std::string(TUTTI_TEST_DATA) + "/goldens/media/photo_97x61.png", "--text",
+                "Describe it.", "--audio-out", path("answer.wav"), "--max-tokens", "6",
+                "--talker-max-tokens", "8", "--seed", "7"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_GT(inspect_wav(path("answer.wav")).frames, 0);
+}
+
+TEST_F(Generate, BadMedia) {
+  const auto expect = [&](const std::string& flag, const std::string& value, int code,
+                          const std::string& part) {
+    expect_error({"--model", kModel, "--text", "Hi", flag, value}, code, part);
+  };
+  const std::string media = std::string(TUTTI_TEST_DATA) + "/goldens/media/";
+  expect("--audio", "/nowhere/a.wav", 1, "audio 1: ");
+  expect("--image", media + "speech_short_16k.wav", 2, "image 1: ");
+  expect("--image", "https://example.org/a.png", 2, "the scheme 'https', which is not allowed");
+  expect("--image", "data:image/png;base64,!", 2, "image 1: the data URL has byte 33");
+  expect_error({"--model", kModel, "--text", "Hi", "--image", media + "photo_97x61.png", "--image",
+                media + "clip_frames"},
+               2, "image 2: ");
+  expect_error({"--model", kModel, "--text", "Hi", "--raw", "--image", media + "photo_97x61.png"},
+               2, "--raw takes no --audio and --image");
+}
+
 TEST_F(Generate, TextAndSpeech) {
   const ProcessResult result = generate(
       {"--model", kModel, "--text", "Which train crosses the bridge?", "--audio-out",

@@ -188,5 +188,52 @@ TEST(DepthwiseConv1d, MatchesTheFormulaAndStreams) {
   }
 }
 
+TEST(Conv2d, MatchesTheFormulaOnEveryIsa) {
+  Random random;
+  struct Case {
+    int64_t items, steps, columns, cin, cout, kernel, stride, border;
+  };
+  for (const Case& c : {Case{2, 9, 12, 1, 5, 3, 2, 1}, Case{3, 11, 8, 7, 20, 3, 2, 0},
+                        Case{1, 5, 5, 3, 4, 2, 1, 2}, Case{40, 5, 6, 4, 3, 3, 2, 1}}) {
+    const Tensor x = random.tensor({c.items, c.steps, c.columns, c.cin});
+    const Tensor w =
+        random.tensor({c.cout, c.kernel, c.kernel, c.cin}, 0.3f, random.weight_dtype());
+    const Tensor bias = random.tensor({c.cout});
+    const int64_t steps = (c.steps - c.kernel) / c.stride + 1 + 2 * c.border;
+    const int64_t columns = (c.columns - c.kernel) / c.stride + 1 + 2 * c.border;
+    std::vector<double> expected;
+    for (int64_t n = 0; n < c.items; ++n) {
+      for (int64_t t = 0; t < steps; ++t) {
+        for (int64_t f = 0; f < columns; ++f) {
+          const bool inside =
+              t >= c.border && t < steps - c.border && f >= c.border && f < columns - c.border;
+          for (int64_t o = 0; o < c.cout; ++o) {
+            double sum = inside ? at(bias, o) : -7;
+            for (int64_t i = 0; inside && i < c.kernel; ++i) {
+              for (int64_t j = 0; j < c.kernel; ++j) {
+                for (int64_t k = 0; k < c.cin; ++k) {
+                  const int64_t row = (t - c.border) * c.stride + i;
+                  const int64_t column = (f - c.border) * c.stride + j;
+                  sum += at(w, ((o * c.kernel + i) * c.kernel + j) * c.cin + k) *
+                         at(x, ((n * c.steps + row) * c.columns + column) * c.cin + k);
+                }
+              }
+            }
+            expected.push_back(sum);
+          }
+        }
+      }
+    }
+    check_everywhere(
+        [&](OpContext& ctx) {
+          const Tensor out = Tensor::empty({c.items, steps, columns, c.cout});
+          std::fill_n(out.data<float>(), out.num_elements(), -7.0f);  // the border stays
+          ops::conv2d(ctx, x, w, bias, {.stride = c.stride, .border = c.border}, out);
+          return out;
+        },
+        expected, 2e-5, "Cin " + std::to_string(c.cin));
+  }
+}
+
 }  // namespace
 }  // namespace tutti::op_check

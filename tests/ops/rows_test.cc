@@ -292,6 +292,23 @@ TEST(Embedding, LooksUpAndSumsGroups) {
                return sum / groups;
              }),
         1e-6, "embedding_sum");
+    const Tensor terms = random.integers({6, groups}, 0, groups * rows - 1);
+    const Tensor weights = random.tensor({6, groups});
+    check_everywhere(
+        [&](OpContext& ctx) {
+          const Tensor out = Tensor::empty({6, d});
+          ops::embedding_mix(ctx, terms, weights, table, out);
+          return out;
+        },
+        fill(6 * d,
+             [&](int64_t i) {
+               double sum = 0;
+               for (int64_t j = i / d * groups; j < (i / d + 1) * groups; ++j) {
+                 sum += at(weights, j) * at(table, terms.data<int32_t>()[j] * d + i % d);
+               }
+               return sum;
+             }),
+        2e-6, "embedding_mix");
   }
 }
 

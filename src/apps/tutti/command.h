@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tutti/options.h"
+#include "tutti/request.h"
 #include "tutti/sampling_params.h"
 #include "tutti/status.h"
 
@@ -36,7 +37,8 @@ struct GenerateFlags {
   std::string model;
   std::string text;
   std::string system;
-  bool raw = false;  // no chat template
+  std::vector<MediaItem> media;  // in the order given; before the text
+  bool raw = false;              // no chat template
   std::string audio_out;
   std::vector<std::string> modalities;
   std::string voice;

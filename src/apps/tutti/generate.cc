@@ -112,7 +112,11 @@ AddRequest make_request(const AsyncOmniEngine& engine, const GenerateFlags& flag
   if (!flags.system.empty()) {
     chat.messages.push_back(ChatMessage::text("system", flags.system));
   }
-  chat.messages.push_back(ChatMessage::text("user", flags.text));
+  ChatMessage user;
+  user.role = "user";
+  for (const MediaItem& item : flags.media) user.content.push_back({"", item});
+  user.content.push_back({flags.text, std::nullopt});
+  chat.messages.push_back(std::move(user));
   request.prompt = std::move(chat);
   return request;
 }
@@ -224,6 +228,9 @@ int report_usage_error(const std::string& sentence) {
 
 int run_generate(const GenerateFlags& flags) {
   if (flags.text.empty()) return report_usage_error("--text is empty; give it at least one word");
+  if (flags.raw && !flags.media.empty()) {
+    return report_usage_error("--raw takes no --audio and --image; they need the chat template");
+  }
   SamplingParams probe;
   for (const SamplingFlags* sampling : {&flags.text_sampling, &flags.speech_sampling}) {
     sampling->apply(probe);

@@ -51,6 +51,16 @@ void add_generate(CLI::App& app, GenerateFlags& flags) {
   command.add_option("--model", flags.model, "Directory in Hugging Face layout")->required();
   command.add_option("--text", flags.text, "What to say to the model")->required();
   command.add_option("--system", flags.system, "System message");
+  const auto add_media = [&](const char* flag, MediaKind kind, const char* help) {
+    const auto add = [&flags, kind](const std::string& file) {
+      flags.media.push_back({kind, file});
+    };
+    // Each occurrence at once, so that the order among the flags is the order given.
+    command.add_option_function<std::string>(flag, add, help)->trigger_on_parse();
+  };
+  add_media("--audio", MediaKind::kAudio,
+            "A sound file to hear before the text; may be given again");
+  add_media("--image", MediaKind::kImage, "A picture to see before the text; may be given again");
   command.add_flag("--raw", flags.raw, "Take --text as it is, without the chat template");
   command.add_option("--audio-out", flags.audio_out, "Write the spoken answer to this WAV file");
   command

@@ -153,5 +153,118 @@ TEST_F(ThinkerTest, DescribesItself) {
   EXPECT_TRUE(info.suppressed_token_ids.empty());
 }
 
+// A prompt with a picture, a sound and another picture, and what its encoders were called for.
+class ThinkerMediaTest : public ThinkerTest {
+ protected:
+  void SetUp() override {
+    ThinkerTest::SetUp();
+    model_->set_probe([this](std::string_view name, const Tensor& x) {
+      if (name == "image.embeds" || name == "audio.embeds") ++encoder_runs_;
+    });
+    input_ = chat({{MediaKind::kImage, "photo_97x61.png"},
+                   {MediaKind::kAudio, "speech_short_16k.wav"},
+                   {MediaKind::kImage, "icon_64x200.png"}});
+    length_ = static_cast<int64_t>(input_.payload.token_ids.size());
+  }
+  StageInput chat(const std::vector<MediaItem>& items) {
+    ChatPrompt prompt;
+    ChatMessage& message = prompt.messages.emplace_back();
+    message.role = "user";
+    for (MediaItem item : items) {
+      item.path_or_url = std::string(TUTTI_TEST_DATA) + "/goldens/media/" + item.path_or_url;
+      message.content.push_back({"", item});
+    }
+    message.content.push_back({"What is it?", {}});
+    auto input = pipeline_->process_prompt(prompt);
+    EXPECT_TRUE(input.ok()) << input.error().message();
+    return std::move(*input);
+  }
+  std::unique_ptr<ArSequence> start(const StageInput& input) {
+    auto sequence = model_->start(input);
+    EXPECT_TRUE(sequence.ok()) << sequence.error().message();
+    return std::move(*sequence);
+  }
+  // A step of an engine, which takes the payloads at once.
+  void step(ArRunner& runner, const std::vector<ArRunner::Part>& parts) {
+    runner.step(parts);
+    for (const ArRunner::Part& part : parts) {
+      model_->take_payload(*runner.slot(part.slot).sequence);
+    }
+  }
+  // Logits of the input alone, in one step.
+  std::vector<float> alone(const StageInput& input) {
+    ArRunner runner(*model_, *executor_, 1, 256);
+    runner.put(0, start(input));
+    runner.step({{0, static_cast<int64_t>(input.payload.token_ids.size())}});
+    return runner.slot(0).logits;
+  }
+
+  StageInput input_;
+  int64_t length_ = 0;
+  int encoder_runs_ = 0;
+};
+
+TEST_F(ThinkerMediaTest, LogitsDoNotDependOnChunksNeighboursOrCache) {
+  const std::vector<float> expected = alone(input_);
+  EXPECT_EQ(encoder_runs_, 2);  // both pictures at once, and the sound
+  const StageInput other = chat({{MediaKind::kImage, "photo_211x130.jpg"}});
+  const auto other_length = static_cast<int64_t>(other.payload.token_ids.size());
+  for (const bool cached : {true, false}) {
+    if (!cached) model_->reset_mm_cache();
+    ArRunner batch(*model_, *executor_, 3, 256);
+    batch.put(0, start(other));
+    batch.put(1, start(input_));
+    batch.put(2, ThinkerTest::start({1, 2, 3}));
+    step(batch, {{2, 3}, {1, 7, false}, {0, other_length}});
+    for (int64_t done = 7; done + 9 < length_; done += 9) step(batch, {{1, 9, false}, {0, 1}});
+    step(batch, {{0, 1}, {1, (length_ - 7) % 9 == 0 ? 9 : (length_ - 7) % 9}});
+    EXPECT_EQ(batch.slot(1).logits, expected) << "cached: " << cached;
+    // A preempted sequence has its rows still.
+    model_->reset_mm_cache();
+    const int before = encoder_runs_;
+    batch.preempt(1);
+    batch.slot(1).generated.clear();
+    step(batch, {{1, length_}});
+    EXPECT_EQ(batch.slot(1).logits, expected);
+    EXPECT_EQ(encoder_runs_, before);
+  }
+}
+
+TEST_F(ThinkerMediaTest, EncodesWhatAStepNeedsAndOnce) {
+  ArRunner runner(*model_, *executor_, 2, 256);
+  runner.put(0, start(input_));
+  step(runner, {{0, 3, false}});
+  EXPECT_EQ(encoder_runs_, 0) << "the first positions are text";
+  step(runner, {{0, 3, false}});
+  EXPECT_EQ(encoder_runs_, 1) << "the first picture alone";
+  step(runner, {{0, length_ - 6}});
+  EXPECT_EQ(encoder_runs_, 3);
+  alone(input_);
+  EXPECT_EQ(encoder_runs_, 3) << "the second question pays no encoder";
+  model_->reset_mm_cache();
+  runner.put(0, start(input_));
+  runner.put(1, start(input_));
+  step(runner, {{0, length_}, {1, length_}});
+  EXPECT_EQ(encoder_runs_, 5) << "equal items of one step are encoded once";
+  EXPECT_EQ(runner.slot(0).logits, runner.slot(1).logits);
+}
+
+TEST_F(ThinkerMediaTest, RefusesItemsThatDoNotFitThePrompt) {
+  const auto error = [&](const StageInput& input) {
+    const auto sequence = model_->start(input);
+    return sequence.ok() ? "" : sequence.error().message();
+  };
+  StageInput changed = input_;
+  std::erase(changed.payload.token_ids, static_cast<int32_t>(config_.thinker.image_token_id));
+  EXPECT_EQ(error(changed), "The prompt has 0 image placeholders; its items need 18.");
+  changed = input_;
+  changed.payload.tensors["media.features.1"] = Tensor::zeros({3, 4});
+  EXPECT_THAT(error(changed), HasSubstr("do not fit together"));
+  changed.payload.tensors.erase("media.features.1");
+  EXPECT_THAT(error(changed), HasSubstr("no features"));
+  changed.payload.tensors.erase("media.seconds");
+  EXPECT_THAT(error(changed), HasSubstr("do not fit together"));
+}
+
 }  // namespace
 }  // namespace tutti::qwen3_omni_moe
