@@ -144,7 +144,7 @@ Status Checker::check_features() {
     }
     std::ranges::copy(item.grid_thw, std::back_inserter(grids[item.kind]));
     extend(patches[item.kind], features);
-    if (item.kind == MediaKind::kVideo) seconds.push_back(item.second_per_grid);
+    if (item.kind == MediaKind::kVideo) seconds.push_back(static_cast<float>(item.second_per_grid));
   }
   report_.compare_ids("audio.feature_lens", frames);
   for (const MediaKind kind : {MediaKind::kImage, MediaKind::kVideo}) {

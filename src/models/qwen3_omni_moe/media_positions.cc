@@ -61,7 +61,8 @@ class Layout {
 // Merge squares of a picture or clip, frame after frame.
 std::vector<Position> squares(const ThinkerConfig& config, const MediaInput& item, float start) {
   const int64_t merge = config.vision->spatial_merge_size;
-  const float per_grid = item.kind == MediaKind::kVideo ? item.second_per_grid : 1.0f;
+  const float per_grid =
+      item.kind == MediaKind::kVideo ? static_cast<float>(item.second_per_grid) : 1.0f;
   const auto per_second = static_cast<float>(config.position_id_per_seconds);
   std::vector<Position> out;
   for (int64_t t = 0; t < item.grid_thw[0]; ++t) {

@@ -163,7 +163,7 @@ Result<MediaInput> MediaProcessor::audio(std::span<const float> samples) const {
 
 namespace {
 
-MediaInput vision_input(MediaKind kind, Patches patches, float second_per_grid) {
+MediaInput vision_input(MediaKind kind, Patches patches, double second_per_grid) {
   MediaInput out;
   out.kind = kind;
   out.features = std::move(patches.pixel_values);
@@ -202,7 +202,7 @@ Result<std::vector<MediaInput>> MediaProcessor::video(const MediaItem& item,
   TUTTI_ASSIGN_OR_RETURN(Patches patches, video_patches(clip.frames, config));
   const double seconds = static_cast<double>(config.temporal_patch_size) / clip.fps;
   std::vector<MediaInput> out;
-  out.push_back(vision_input(item.kind, std::move(patches), static_cast<float>(seconds)));
+  out.push_back(vision_input(item.kind, std::move(patches), seconds));
   if (!audio_in_video) return out;
   TUTTI_ASSIGN_OR_RETURN(MediaInput sound, audio(clip.samples));
   out.push_back(std::move(sound));
@@ -263,8 +263,8 @@ void merge_placeholders(const ThinkerConfig& config, const MediaInput& clip,
   const int64_t frame_rows = seen / clip.grid_thw[0];
   int64_t v = 0, a = 0;
   while (v < seen && a < heard) {
-    const double time = static_cast<double>(v / frame_rows) *
-                        static_cast<double>(clip.second_per_grid) * config.position_id_per_seconds;
+    const double time =
+        static_cast<double>(v / frame_rows) * clip.second_per_grid * config.position_id_per_seconds;
     const bool frame_first = time <= static_cast<double>(a);
     out.push_back(frame_first ? video_id : audio_id);
     ++(frame_first ? v : a);

@@ -100,6 +100,26 @@ TEST_F(MediaProcessorTest, SoundLiesBetweenFrames) {
   EXPECT_EQ(at[2 + 2 * per_frame + 27], t.vision_end_token_id);
 }
 
+// 2 / 1.3 seconds are 20 positions but for rounding: what is compared are doubles, as in the
+// reference, where in floats the sound's row would come first.
+TEST_F(MediaProcessorTest, TimesOfFramesAreComparedInDouble) {
+  MediaInput frames;
+  frames.kind = MediaKind::kVideo;
+  frames.grid_thw = {2, 2, 2};
+  frames.second_per_grid = 2.0 / 1.3;
+  MediaInput sound;
+  sound.kind = MediaKind::kAudio;
+  sound.grid_thw = {200, 0, 0};
+  const ThinkerConfig& t = config_.thinker;
+  const std::vector<int32_t> ids = {static_cast<int32_t>(t.vision_start_token_id),
+                                    static_cast<int32_t>(t.video_token_id),
+                                    static_cast<int32_t>(t.vision_end_token_id)};
+  const auto out = expand_placeholders(t, ids, {{frames, sound}, true});
+  ASSERT_TRUE(out.ok()) << out.error().message();
+  EXPECT_EQ((*out)[2], t.video_token_id);
+  EXPECT_EQ((*out)[2 + 1 + 20], t.video_token_id);
+}
+
 TEST_F(MediaProcessorTest, ErrorsNameTheItem) {
   const MediaItem good{MediaKind::kImage, media("photo_97x61.png")};
   const MediaItem sound{MediaKind::kAudio, media("speech_short_16k.wav")};

@@ -61,7 +61,7 @@ void put_media(const PromptMedia& media, bool with_features, StagePayload& paylo
     const MediaInput& item = media.items[i];
     shapes.push_back(static_cast<int32_t>(item.kind));
     for (int64_t size : item.grid_thw) shapes.push_back(static_cast<int32_t>(size));
-    seconds.push_back(item.second_per_grid);
+    seconds.push_back(static_cast<float>(item.second_per_grid));
     hashes.resize(hashes.size() + kHashColumns);
     std::memcpy(hashes.data() + hashes.size() - kHashColumns, &item.hash, sizeof(MediaHash));
     if (with_features) payload.tensors[features_name(i)] = item.features;

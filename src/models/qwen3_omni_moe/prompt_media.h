@@ -22,7 +22,7 @@ struct MediaInput {
   // the layout matters.
   Tensor features;
   std::array<int64_t, 3> grid_thw = {};  // audio: frames, 0, 0
-  float second_per_grid = 0;             // of a clip: seconds between temporal patches
+  double second_per_grid = 0;            // of a clip: seconds between temporal patches
   MediaHash hash;
 
   // Placeholders in the prompt.
