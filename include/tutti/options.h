@@ -30,6 +30,8 @@ struct EngineOptions {
   std::optional<int32_t> max_model_len;       // none: the model's own
   int64_t kv_cache_bytes = int64_t{1} << 30;  // per AR stage; less when the model needs less
   int32_t block_size = 16;                    // tokens per KV block
+  // KV blocks stay for later requests that begin with the same tokens and media.
+  bool enable_prefix_caching = true;
   // Encoder outputs of pictures, sounds and clips that stay for later requests; 0: none.
   int64_t mm_cache_bytes = int64_t{256} << 20;
   int32_t request_queue_size = 256;

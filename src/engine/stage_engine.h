@@ -28,6 +28,8 @@ struct EngineStats {
   int64_t kv_blocks_total = 0;
   int64_t kv_blocks_used = 0;
   int64_t preemptions = 0;
+  int64_t prefix_query_tokens = 0;  // of prompts that the prefix cache was asked for
+  int64_t prefix_hit_tokens = 0;    // of these, not computed again
   int64_t steps = 0;
   double busy_s = 0;
 };
@@ -38,6 +40,9 @@ struct StageEngineOptions {
   int64_t max_model_len = 0;  // 0: the model's
   int64_t kv_cache_bytes = int64_t{1} << 30;
   int32_t block_size = 16;
+  // KV blocks outlive their sequences and serve later ones that begin alike (AR engine; models
+  // whose prompts are token ids).
+  bool enable_prefix_caching = true;
   // Zero of the times in StageMetrics.
   std::chrono::steady_clock::time_point epoch{};
 };
@@ -59,6 +64,8 @@ class StageEngine {
   virtual EngineStats stats() const = 0;
   // Forgets cached encoder outputs of media; running requests keep theirs.
   virtual void reset_mm_cache() {}
+  // Forgets the KV blocks of prefixes that no running request holds.
+  virtual void reset_prefix_cache() {}
 };
 
 // tokenizer: for stages whose tokens are text (detokenization, stop strings); may be null.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backend/context.h"
+#include "models/media_hash.h"
 #include "models/probe.h"
 #include "models/stage_io.h"
 #include "ops/attention.h"
@@ -48,6 +49,8 @@ struct ArBatchItem {
   int64_t sample_row = -1;
   // The request has a downstream stage that consumes the model's payload.
   bool wants_payload = false;
+  // take_extra() may be asked for these positions later.
+  bool keeps_extras = false;
 };
 
 struct KvLayer {
@@ -102,6 +105,23 @@ class ArModel {
   // What downstream stages get of this step, for items with wants_payload. New host-visible
   // tensors that nobody writes again.
   virtual StagePayload take_payload(ArSequence& sequence) = 0;
+
+  // --- the prefix cache, for models with prompt_has_token_ids; host work, between steps
+
+  // Hash of all that, beside the token ids up to `end`, makes the KV of positions [begin, end)
+  // what it is: media by content, rotary positions that are not the token's index. Zero when there
+  // is nothing such. Must not allocate.
+  virtual MediaHash content_hash(const ArSequence&, int64_t /*begin*/, int64_t /*end*/) const {
+    return {};
+  }
+  // What payloads need of computed positions [begin, end) and cannot be rebuilt from token ids, as
+  // one new tensor that nobody writes again; undefined when there is nothing such. The engine keeps
+  // it as long as the positions' KV.
+  virtual Tensor take_extra(ArSequence&, int64_t /*begin*/, int64_t /*end*/) { return {}; }
+  // Positions [0, positions) are in the KV cache, though not all of them were computed for this
+  // sequence. `extras` are take_extra()'s for them, in order, from position 0 on. Payload that has
+  // not gone out for these positions goes out with the next step's.
+  virtual void skip(ArSequence&, int64_t /*positions*/, std::span<const Tensor> /*extras*/) {}
 
   // Forgets cached encoder outputs of media. Between steps.
   virtual void reset_mm_cache() {}

@@ -14,4 +14,9 @@ MediaHash hash_media(const Tensor& features, std::span<const int64_t> meaning) {
   return {hash.high64, hash.low64};
 }
 
+MediaHash hash_numbers(std::span<const uint64_t> numbers) {
+  const XXH128_hash_t hash = XXH3_128bits(numbers.data(), numbers.size_bytes());
+  return {hash.high64, hash.low64};
+}
+
 }  // namespace tutti

@@ -19,6 +19,8 @@ struct MediaHash {
 
 // Of a contiguous tensor's bytes and of numbers that say how they are read (kind, grid). XXH3.
 MediaHash hash_media(const Tensor& features, std::span<const int64_t> meaning);
+// Of numbers; allocates nothing. XXH3.
+MediaHash hash_numbers(std::span<const uint64_t> numbers);
 
 }  // namespace tutti
 

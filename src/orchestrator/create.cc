@@ -128,6 +128,7 @@ Result<std::unique_ptr<AsyncOmniEngine>> create_engine(const std::string& model,
                      .max_model_len = 0,
                      .kv_cache_bytes = options.kv_cache_bytes,
                      .block_size = options.block_size,
+                     .enable_prefix_caching = options.enable_prefix_caching,
                      .epoch = Clock::steady().now()};
   context->max_model_len = options.max_model_len;
 

@@ -34,7 +34,8 @@ ArEngine::ArEngine(std::unique_ptr<ArModel> model, std::shared_ptr<const text::T
       blocks_(kv_num_blocks(model_->info(), options, context_length_), options.block_size),
       max_sequence_length_(std::min(context_length_, blocks_.num_blocks() * blocks_.block_size())),
       kv_cache_(model_->info(), blocks_.num_blocks(), options.block_size),
-      scheduler_(*model_, blocks_, limits_of(options)),
+      prefixes_(*model_, blocks_, options.enable_prefix_caching),
+      scheduler_(*model_, blocks_, prefixes_, limits_of(options)),
       batch_(limits_of(options), blocks_.blocks_for(max_sequence_length_)),
       sampler_(model_->info(), options.max_num_seqs) {
   const auto rows = static_cast<size_t>(options.max_num_seqs);
@@ -109,6 +110,8 @@ EngineStats ArEngine::stats() const {
   stats.kv_blocks_total = blocks_.num_blocks();
   stats.kv_blocks_used = blocks_.num_used();
   stats.preemptions = scheduler_.num_preemptions();
+  stats.prefix_query_tokens = prefixes_.query_tokens();
+  stats.prefix_hit_tokens = prefixes_.hit_tokens();
   stats.steps = num_steps_;
   stats.busy_s = busy_s_;
   return stats;
@@ -165,8 +168,10 @@ Status ArEngine::settle_prompt(Sequence& sequence, bool input_complete) {
   if (params.max_tokens)
     sequence.max_new_tokens = std::min<int64_t>(sequence.max_new_tokens, *params.max_tokens);
   sequence.generated.reserve(static_cast<size_t>(sequence.max_new_tokens));
-  sequence.blocks.reserve(
-      static_cast<size_t>(blocks_.blocks_for(length + sequence.max_new_tokens)));
+  const auto most_blocks =
+      static_cast<size_t>(blocks_.blocks_for(length + sequence.max_new_tokens));
+  sequence.blocks.reserve(most_blocks);
+  if (prefixes_.is_enabled()) sequence.block_hashes.reserve(most_blocks);
   sequence.penalties.begin(params, model_->info().vocab_size,
                            model_->info().prompt_has_token_ids
                                ? model_->prompt_token_ids(*sequence.model)
@@ -190,7 +195,7 @@ void ArEngine::run() {
   step_s_ = 0;
   if (scheduled_.empty()) return;
   const double begin = now_s();
-  batch_.build(scheduled_, options_.block_size);
+  batch_.build(scheduled_, options_.block_size, prefixes_.is_enabled());
   executor_.run({}, [this](OpContext& ctx) {
     try {
       forward_and_sample(ctx);
@@ -274,6 +279,7 @@ void ArEngine::publish_item(const ScheduledItem& item, size_t row,
   const bool takes_payload = sequence.request.wants_payload && !sequence.is_recomputing();
   sequence.num_computed += item.count;
   sequence.high_water = std::max(sequence.high_water, sequence.num_computed);
+  prefixes_.remember(sequence);
   StageOutput output;
   if (takes_payload) output.payload = model_->take_payload(*sequence.model);
   if (item.samples) add_token(sequence, row, output);

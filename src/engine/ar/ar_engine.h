@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "engine/ar/kv_cache.h"
+#include "engine/ar/prefix_cache.h"
 #include "engine/ar/sampler.h"
 #include "engine/ar/scheduler.h"
 #include "engine/ar/step_batch.h"
@@ -27,6 +28,7 @@ class ArEngine final : public StageEngine {
   void step(std::vector<StageOutput>& outputs) override;
   EngineStats stats() const override;
   void reset_mm_cache() override { model_->reset_mm_cache(); }
+  void reset_prefix_cache() override { prefixes_.reset(); }
 
   // The parts of a step, in their order; separate for tests and benchmarks.
   void schedule();
@@ -65,6 +67,7 @@ class ArEngine final : public StageEngine {
   BlockManager blocks_;
   int64_t max_sequence_length_;
   KvCache kv_cache_;
+  PrefixCache prefixes_;
   Scheduler scheduler_;
   StepBatch batch_;
   Sampler sampler_;

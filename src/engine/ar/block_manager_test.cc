@@ -55,6 +55,61 @@ TEST(BlockManager, KeepsASharedBlockUntilItsLastHolderLetsGo) {
   EXPECT_EQ(blocks.num_used(), 0);
 }
 
+PrefixHash hash_of(uint64_t low) { return {7, low}; }
+
+TEST(BlockManager, AKnownBlockOutlivesItsHolderAndCountsAsFree) {
+  BlockManager blocks(3, 4);
+  std::vector<BlockId> own;
+  ASSERT_TRUE(blocks.grow(own, 8));
+  const BlockId known = own[0];
+  blocks.remember(known, hash_of(1), {});
+  blocks.release(own);
+  EXPECT_EQ(blocks.num_free(), 3);
+  EXPECT_EQ(blocks.num_idle(), 1);
+  ASSERT_EQ(blocks.index().find(hash_of(1)), known);
+  blocks.share(known);
+  own.push_back(known);
+  EXPECT_EQ(blocks.num_used(), 1);
+  EXPECT_EQ(blocks.num_idle(), 0);
+  blocks.release(own);
+  blocks.forget_idle();
+  EXPECT_FALSE(blocks.index().find(hash_of(1)));
+  EXPECT_EQ(blocks.num_free(), 3);
+  EXPECT_EQ(blocks.num_idle(), 0);
+}
+
+TEST(BlockManager, TakesTheBlockIdleLongestWhenNoOtherIsFree) {
+  BlockManager blocks(4, 1);
+  std::vector<BlockId> own;
+  ASSERT_TRUE(blocks.grow(own, 3));
+  // Let go of from the last to the first: the end of a prefix goes first.
+  for (uint64_t i = 0; i < 3; ++i) blocks.remember(own[i], hash_of(i), {});
+  blocks.release(own);
+  std::vector<BlockId> other;
+  ASSERT_TRUE(blocks.grow(other, 1));
+  EXPECT_TRUE(blocks.index().find(hash_of(2)));
+  ASSERT_TRUE(blocks.grow(other, 2));
+  EXPECT_FALSE(blocks.index().find(hash_of(2)));
+  ASSERT_TRUE(blocks.grow(other, 3));
+  EXPECT_FALSE(blocks.index().find(hash_of(1)));
+  EXPECT_TRUE(blocks.index().find(hash_of(0)));
+}
+
+TEST(BlockManager, KnowsAPrefixByOneBlock) {
+  BlockManager blocks(64, 1);
+  std::vector<BlockId> own;
+  ASSERT_TRUE(blocks.grow(own, 64));
+  // All in one bucket of the table.
+  for (uint64_t i = 0; i < 64; ++i) blocks.remember(own[i], hash_of(i << 32), {});
+  blocks.remember(own[5], hash_of(1), {});
+  EXPECT_FALSE(blocks.index().find(hash_of(1)));
+  for (uint64_t i = 0; i < 64; ++i) EXPECT_EQ(blocks.index().find(hash_of(i << 32)), own[i]);
+  blocks.release(own);
+  ASSERT_TRUE(blocks.grow(own, 32));
+  for (uint64_t i = 0; i < 64; ++i)
+    EXPECT_EQ(blocks.index().find(hash_of(i << 32)).has_value(), i < 32);
+}
+
 TEST(BlockManagerDeathTest, RefusesToLetGoTwice) {
   BlockManager blocks(2, 4);
   std::vector<BlockId> own;

@@ -18,6 +18,7 @@ struct Collected {
   std::vector<int32_t> tokens;
   std::vector<int32_t> positions;  // that the payload told of
   std::vector<int32_t> codes;
+  std::vector<int32_t> extras;
   std::vector<std::vector<TokenLogprob>> logprobs;
   std::vector<std::string> texts;
   std::string text;
@@ -39,11 +40,14 @@ inline void collect(const StageOutput& output, Collected& into) {
   append(into.tokens, output.delta.token_ids);
   append(into.positions, output.payload.token_ids);
   append(into.logprobs, output.delta.logprobs);
-  if (const auto codes = output.payload.tensors.find("codes");
-      codes != output.payload.tensors.end()) {
-    const int32_t* data = codes->second.data<int32_t>();
-    into.codes.insert(into.codes.end(), data, data + codes->second.num_elements());
-  }
+  const auto append_tensor = [&](const char* name, std::vector<int32_t>& all) {
+    const auto found = output.payload.tensors.find(name);
+    if (found == output.payload.tensors.end()) return;
+    const int32_t* data = found->second.data<int32_t>();
+    all.insert(all.end(), data, data + found->second.num_elements());
+  };
+  append_tensor("codes", into.codes);
+  append_tensor("extras", into.extras);
   into.texts.push_back(output.delta.text);
   into.text += output.delta.text;
   into.reason = output.delta.finish_reason;

@@ -16,8 +16,9 @@ bool is_decode(const Sequence& sequence) {
 
 }  // namespace
 
-Scheduler::Scheduler(const ArModel& model, BlockManager& blocks, SchedulerLimits limits)
-    : model_(model), blocks_(blocks), limits_(limits) {
+Scheduler::Scheduler(const ArModel& model, BlockManager& blocks, PrefixCache& prefixes,
+                     SchedulerLimits limits)
+    : model_(model), blocks_(blocks), prefixes_(prefixes), limits_(limits) {
   items_.reserve(static_cast<size_t>(limits.max_num_seqs));
 }
 
@@ -120,12 +121,24 @@ void Scheduler::admit_waiting() {
     }
     // Blocks for the whole prompt, so that prompts in progress never compete for the last ones. Who
     // does not fit is not overtaken, or a long prompt would never get in.
-    if (!blocks_.grow(sequence.blocks, ready)) return;
+    if (!give_blocks(sequence, ready)) return;
     waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
     sequence.running = true;
     insert_by_rank(running_, sequence);
     put_into_step(sequence);
   }
+}
+
+// To a sequence without any; those of a known prefix first.
+bool Scheduler::give_blocks(Sequence& sequence, int64_t positions) {
+  prefixes_.share_known(sequence);
+  const auto known = static_cast<int64_t>(sequence.blocks.size());
+  if (!blocks_.grow(sequence.blocks, positions)) {
+    blocks_.release(sequence.blocks);
+    return false;
+  }
+  prefixes_.begin_behind(sequence, known);
+  return true;
 }
 
 void Scheduler::schedule_running(Sequence& sequence) {
@@ -157,6 +170,7 @@ void Scheduler::preempt(Sequence& victim) {
   }
   blocks_.release(victim.blocks);
   victim.num_computed = 0;
+  victim.num_remembered = 0;
   victim.running = false;
   std::erase(running_, &victim);
   insert_by_rank(waiting_, victim);

@@ -3,14 +3,15 @@
 // Decodes first, then prompts in chunks, then new sequences, each by rank (priority, then arrival),
 // within max_num_batched_tokens. When blocks run out, the last in rank is preempted: it lets go of
 // its blocks, keeps its tokens and is computed again later. Sequences that wait for a chunk from
-// upstream are passed over. Thread: the stage's replica thread. Borrows sequences between add() and
-// remove().
+// upstream are passed over. A sequence begins behind what the prefix cache holds of it. Thread: the
+// stage's replica thread. Borrows sequences between add() and remove().
 #pragma once
 
 #include <span>
 #include <vector>
 
 #include "engine/ar/block_manager.h"
+#include "engine/ar/prefix_cache.h"
 #include "engine/ar/sequence.h"
 
 namespace tutti::ar {
@@ -28,7 +29,8 @@ struct SchedulerLimits {
 
 class Scheduler {
  public:
-  Scheduler(const ArModel& model, BlockManager& blocks, SchedulerLimits limits);
+  Scheduler(const ArModel& model, BlockManager& blocks, PrefixCache& prefixes,
+            SchedulerLimits limits);
 
   void add(Sequence& sequence);
   // Lets go of its blocks at once.
@@ -49,12 +51,14 @@ class Scheduler {
   void schedule_decodes();
   void schedule_prefills();
   void admit_waiting();
+  bool give_blocks(Sequence& sequence, int64_t positions);
   void schedule_running(Sequence& sequence);
   void put_into_step(Sequence& sequence);
   void preempt(Sequence& victim);
 
   const ArModel& model_;
   BlockManager& blocks_;
+  PrefixCache& prefixes_;
   SchedulerLimits limits_;
   std::vector<Sequence*> running_;  // hold blocks; by rank
   std::vector<Sequence*> waiting_;  // hold none; by rank

@@ -10,6 +10,7 @@
 
 #include "base/ids.h"
 #include "engine/ar/penalties.h"
+#include "engine/ar/prefix_hash.h"
 #include "engine/ar/text_output.h"
 #include "engine/payload.h"
 #include "models/ar_model.h"
@@ -36,8 +37,10 @@ struct Sequence {
   int64_t num_computed = 0;
   int64_t high_water = 0;  // positions that have ever been computed
   std::vector<BlockId> blocks;
-  bool running = false;    // holds blocks
-  uint64_t last_step = 0;  // when it was scheduled last
+  std::vector<PrefixHash> block_hashes;  // of the first blocks, as far as anybody asked
+  int64_t num_remembered = 0;            // blocks that the prefix cache has been told of
+  bool running = false;                  // holds blocks
+  uint64_t last_step = 0;                // when it was scheduled last
 
   Penalties penalties;
   TextOutput text;

@@ -13,10 +13,11 @@ StepBatch::StepBatch(const SchedulerLimits& limits, int64_t max_blocks_per_seque
   slots_.all = Tensor::zeros({limits.max_num_batched_tokens}, DType::kI32);
 }
 
-void StepBatch::build(std::span<const ScheduledItem> scheduled, int32_t block_size) {
+void StepBatch::build(std::span<const ScheduledItem> scheduled, int32_t block_size,
+                      bool keeps_extras) {
   items_.clear();
   num_tokens_ = num_samples_ = max_query_length_ = max_kv_length_ = 0;
-  for (const ScheduledItem& item : scheduled) add(item, block_size);
+  for (const ScheduledItem& item : scheduled) add(item, block_size, keeps_extras);
   const auto count = static_cast<int64_t>(items_.size());
   query_start_.all.data<int32_t>()[count] = static_cast<int32_t>(num_tokens_);
   query_start_.used = query_start_.all.slice(0, count + 1);
@@ -25,7 +26,7 @@ void StepBatch::build(std::span<const ScheduledItem> scheduled, int32_t block_si
   slots_.used = slots_.all.slice(0, num_tokens_);
 }
 
-void StepBatch::add(const ScheduledItem& scheduled, int32_t block_size) {
+void StepBatch::add(const ScheduledItem& scheduled, int32_t block_size, bool keeps_extras) {
   const Sequence& sequence = *scheduled.sequence;
   const auto row = static_cast<int64_t>(items_.size());
   const int64_t end = sequence.num_computed + scheduled.count;
@@ -46,7 +47,8 @@ void StepBatch::add(const ScheduledItem& scheduled, int32_t block_size) {
                     .generated = sequence.generated,
                     .samples = scheduled.samples,
                     .sample_row = scheduled.samples ? num_samples_ : -1,
-                    .wants_payload = sequence.request.wants_payload && !sequence.is_recomputing()});
+                    .wants_payload = sequence.request.wants_payload && !sequence.is_recomputing(),
+                    .keeps_extras = keeps_extras});
   num_tokens_ += scheduled.count;
   num_samples_ += scheduled.samples ? 1 : 0;
   max_query_length_ = std::max(max_query_length_, scheduled.count);

@@ -17,7 +17,8 @@ class StepBatch {
  public:
   StepBatch(const SchedulerLimits& limits, int64_t max_blocks_per_sequence);
 
-  void build(std::span<const ScheduledItem> scheduled, int32_t block_size);
+  // keeps_extras: of every item (ArBatchItem).
+  void build(std::span<const ScheduledItem> scheduled, int32_t block_size, bool keeps_extras);
 
   std::span<ArBatchItem> items() { return items_; }
   int64_t num_tokens() const { return num_tokens_; }
@@ -26,7 +27,7 @@ class StepBatch {
   ops::PagedBatch paged() const;
 
  private:
-  void add(const ScheduledItem& scheduled, int32_t block_size);
+  void add(const ScheduledItem& scheduled, int32_t block_size, bool keeps_extras);
 
   std::vector<ArBatchItem> items_;
   int64_t num_tokens_ = 0;

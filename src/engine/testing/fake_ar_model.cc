@@ -19,6 +19,9 @@ struct FakeSequence final : ArSequence {
   int64_t& alive_count;
   std::vector<int32_t> ids;  // the prompt, then what came from upstream
   bool last = false;
+  int32_t picture = 0;
+  int64_t exported = 0;
+  std::vector<int32_t> extras;  // of positions [0, extras.size()); 0 where there is none
   std::vector<int32_t> new_positions;
   std::vector<int32_t> new_codes;
 };
@@ -33,11 +36,17 @@ bool is_refused(const StagePayload& payload) {
   return std::find(ids.begin(), ids.end(), kRefusedId) != ids.end();
 }
 
+bool is_picture_at(const FakeSequence& s, int64_t prompt, int64_t position) {
+  return position < prompt && is_picture(s.ids[static_cast<size_t>(position)]);
+}
+
 // What position `position` is fed with, in 24 bits, so that a float holds it.
 int32_t input_of(const FakeSequence& s, const ArBatchItem& item, int64_t prompt, int64_t position) {
-  if (position < prompt)
-    return static_cast<int32_t>(
-        mix64(static_cast<uint64_t>(s.ids[static_cast<size_t>(position)])) >> 40);
+  if (position < prompt) {
+    const auto id = static_cast<uint64_t>(s.ids[static_cast<size_t>(position)]);
+    const auto shown = is_picture_at(s, prompt, position) ? static_cast<uint64_t>(s.picture) : 0;
+    return static_cast<int32_t>(mix64(id ^ (shown << 32)) >> 40);
+  }
   const auto i = static_cast<size_t>(position - prompt);
   const size_t upstream = static_cast<size_t>(prompt) + i;
   const uint64_t more = upstream < s.ids.size() ? static_cast<uint64_t>(s.ids[upstream]) + 1 : 0;
@@ -54,14 +63,18 @@ FakeArModel::FakeArModel(FakeArOptions options) : options_(std::move(options)) {
   info_.max_model_len = options_.max_model_len;
   info_.eos_token_ids = options_.eos_token_ids;
   info_.suppressed_token_ids = options_.suppressed_token_ids;
-  info_.prompt_has_token_ids = options_.prompt_has_token_ids;
+  info_.prompt_has_token_ids = options_.prompt_has_token_ids && !options_.needs_upstream;
 }
 
 Result<std::unique_ptr<ArSequence>> FakeArModel::start(const StageInput& input) {
   if (is_refused(input.payload)) return invalid_argument("This prompt is refused.");
   auto sequence = std::make_unique<FakeSequence>(num_sequences_alive);
   sequence->ids = input.payload.token_ids;
+  if (const auto picture = input.payload.tensors.find("picture");
+      picture != input.payload.tensors.end())
+    sequence->picture = picture->second.data<int32_t>()[0];
   sequence->ids.reserve(1024);
+  sequence->extras.reserve(1024);
   sequence->new_positions.reserve(1024);
   sequence->new_codes.reserve(1024);
   sequence->last = input.last;
@@ -99,6 +112,7 @@ bool FakeArModel::ends_empty(const ArSequence& sequence) const {
 }
 
 Tensor FakeArModel::forward(OpContext& ctx, const ArBatch& batch) {
+  rows_computed += batch.num_tokens;
   max_rows_seen = std::max(max_rows_seen, batch.num_tokens);
   max_sequences_seen = std::max(max_sequences_seen, static_cast<int64_t>(batch.items.size()));
   for (const ArBatchItem& item : batch.items) {
@@ -125,9 +139,10 @@ void FakeArModel::forward_item(const ArBatch& batch, int64_t index, const Tensor
     const int32_t slot = batch.paged.slots.data<int32_t>()[begin + j];
     inputs[slot] = static_cast<float>(input_of(s, item, prompt, item.start + j));
     positions[slot] = static_cast<float>(item.start + j);
-    if (item.wants_payload) s.new_positions.push_back(static_cast<int32_t>(item.start + j));
   }
-  if (!item.samples) return;
+  const int64_t end = item.start + item.count;
+  for (; item.wants_payload && s.exported < end; ++s.exported)
+    s.new_positions.push_back(static_cast<int32_t>(s.exported));
 
   const int64_t block_size = batch.kv_layers[0].k.dim(2);
   const Tensor table = batch.paged.block_tables.select(index);
@@ -140,7 +155,11 @@ void FakeArModel::forward_item(const ArBatch& batch, int64_t index, const Tensor
     TUTTI_CHECK(positions[slot] == static_cast<float>(p),
                 "a block table leads to another position");
     history = mix64(history ^ static_cast<uint64_t>(inputs[slot]));
+    if (p < static_cast<int32_t>(s.extras.size())) continue;
+    TUTTI_CHECK(p >= item.start, "an extra is missing of a position that was skipped");
+    s.extras.push_back(is_picture_at(s, prompt, p) ? static_cast<int32_t>(history >> 40) : 0);
   }
+  if (!item.samples) return;
   float* row = logits.data<float>() + item.sample_row * logits.row_stride();
   const bool is_nan = s.has(kNanId) && item.generated.size() >= 2;
   for (int64_t v = 0; v < info_.vocab_size; ++v) {
@@ -167,11 +186,59 @@ StagePayload FakeArModel::take_payload(ArSequence& sequence) {
   payload.token_ids = s.new_positions;
   const auto n = static_cast<int64_t>(s.new_positions.size());
   if (n > 0) payload.tensors.emplace("positions", Tensor::from_vector(s.new_positions, {n, 1}));
+  std::vector<int32_t> extras;
+  for (const int32_t p : s.new_positions) {
+    if (is_picture_at(s, prompt_length(s), p)) extras.push_back(s.extras[static_cast<size_t>(p)]);
+  }
+  const auto pictures = static_cast<int64_t>(extras.size());
+  if (pictures > 0) payload.tensors.emplace("extras", Tensor::from_vector(extras, {pictures, 1}));
   const auto frames = static_cast<int64_t>(s.new_codes.size()) / 2;
   if (frames > 0) payload.tensors.emplace("codes", Tensor::from_vector(s.new_codes, {frames, 2}));
   s.new_positions.clear();
   s.new_codes.clear();
   return payload;
+}
+
+MediaHash FakeArModel::content_hash(const ArSequence& sequence, int64_t begin, int64_t end) const {
+  const FakeSequence& s = fake(sequence);
+  MediaHash hash;
+  for (int64_t p = begin; p < end; ++p) {
+    if (!is_picture_at(s, prompt_length(s), p)) continue;
+    hash.low =
+        mix64(hash.low ^ static_cast<uint64_t>(p) ^ (static_cast<uint64_t>(s.picture) << 32));
+  }
+  return hash;
+}
+
+Tensor FakeArModel::take_extra(ArSequence& sequence, int64_t begin, int64_t end) {
+  const FakeSequence& s = fake(sequence);
+  std::vector<int32_t> extras;
+  for (int64_t p = begin; p < end; ++p) {
+    if (is_picture_at(s, prompt_length(s), p)) extras.push_back(s.extras[static_cast<size_t>(p)]);
+  }
+  if (extras.empty()) return {};
+  return Tensor::from_vector(extras, {static_cast<int64_t>(extras.size()), 1});
+}
+
+void FakeArModel::skip(ArSequence& sequence, int64_t positions, std::span<const Tensor> extras) {
+  FakeSequence& s = fake(sequence);
+  std::vector<int32_t> all;
+  for (const Tensor& extra : extras) {
+    if (!extra.defined()) continue;
+    all.insert(all.end(), extra.data<int32_t>(), extra.data<int32_t>() + extra.num_elements());
+  }
+  size_t next = 0;
+  for (int64_t p = 0; p < positions; ++p) {
+    const bool picture = is_picture_at(s, prompt_length(s), p);
+    TUTTI_CHECK(!picture || next < all.size(), "an extra is missing");
+    const int32_t extra = picture ? all[next++] : 0;
+    if (p < static_cast<int64_t>(s.extras.size())) {
+      TUTTI_CHECK(s.extras[static_cast<size_t>(p)] == extra, "an extra differs");
+    } else {
+      s.extras.push_back(extra);
+    }
+  }
+  TUTTI_CHECK(next == all.size(), "an extra is too many");
 }
 
 }  // namespace tutti::testing

@@ -27,6 +27,10 @@ inline constexpr int32_t kNanId = -2;      // logits become NaN from the third t
 inline constexpr int32_t kThrowId = -3;    // forward() throws when it is in the batch
 inline constexpr int32_t kEmptyId = -4;    // the sequence can produce nothing
 
+// Ids of prompts that stand for a picture: what it shows is the payload's "picture" [1] I32, and
+// positions of it have an extra (prefix cache).
+inline constexpr bool is_picture(int32_t id) { return id >= 0 && id % 5 == 0; }
+
 class FakeArModel final : public ArModel {
  public:
   explicit FakeArModel(FakeArOptions options);
@@ -40,13 +44,18 @@ class FakeArModel final : public ArModel {
   bool ends_empty(const ArSequence& sequence) const override;
   Tensor forward(OpContext& ctx, const ArBatch& batch) override;
   void after_sample(OpContext& ctx, const ArBatch& batch, const Sampled& sampled) override;
-  // token_ids: the positions computed since the last call; "positions": the same, [n, 1] I32;
-  // "codes": what after_sample() made of the new token, [1, 2] I32, when there is one.
+  // token_ids: the positions that have come since the last call; "positions": the same, [n, 1] I32;
+  // "codes": what after_sample() made of the new token, [1, 2] I32, when there is one; "extras": of
+  // pictures among the positions, [n, 1] I32, each a hash of all inputs up to its position.
   StagePayload take_payload(ArSequence& sequence) override;
+  MediaHash content_hash(const ArSequence& sequence, int64_t begin, int64_t end) const override;
+  Tensor take_extra(ArSequence& sequence, int64_t begin, int64_t end) override;
+  void skip(ArSequence& sequence, int64_t positions, std::span<const Tensor> extras) override;
 
   int64_t max_rows_seen = 0;
   int64_t max_sequences_seen = 0;
   int64_t num_sequences_alive = 0;
+  int64_t rows_computed = 0;
 
  private:
   void forward_item(const ArBatch& batch, int64_t index, const Tensor& logits);

@@ -1,6 +1,9 @@
 #include "models/qwen3_omni_moe/thinker.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
 
 #include "models/qwen3_omni_moe/media_positions.h"
 #include "models/qwen3_omni_moe/weight_map.h"
@@ -26,6 +29,11 @@ int32_t token_at(const ArBatchItem& item, int64_t position) {
 }
 
 }  // namespace
+
+int64_t ThinkerSequence::rows_before(int64_t position) const {
+  if (media_before.empty()) return 0;
+  return media_before[std::min(static_cast<size_t>(position), media_before.size() - 1)];
+}
 
 Thinker::Weights Thinker::load(WeightLoader& loader, const ThinkerConfig& config) {
   const DecoderConfig& c = config.text;
@@ -63,8 +71,21 @@ Result<std::unique_ptr<ArSequence>> Thinker::start(const StageInput& input) {
   }
   auto sequence = std::make_unique<ThinkerSequence>();
   sequence->prompt = ids;
+  count_placeholders(*sequence);
   TUTTI_RETURN_IF_ERROR(take_prompt_media(input, *sequence));
   return std::unique_ptr<ArSequence>(std::move(sequence));
+}
+
+void Thinker::count_placeholders(ThinkerSequence& sequence) const {
+  const auto is_media = [&](int32_t id) { return config_.is_media_token(id); };
+  if (std::ranges::none_of(sequence.prompt, is_media)) return;
+  sequence.media_before.reserve(sequence.prompt.size() + 1);
+  int32_t count = 0;
+  for (const int32_t id : sequence.prompt) {
+    sequence.media_before.push_back(count);
+    count += is_media(id) ? 1 : 0;
+  }
+  sequence.media_before.push_back(count);
 }
 
 Status Thinker::take_prompt_media(const StageInput& input, ThinkerSequence& sequence) const {
@@ -115,7 +136,7 @@ Tensor Thinker::forward(OpContext& ctx, const ArBatch& batch) {
                            if (probe_ && done < num_layers)
                              probe_("hidden." + std::to_string(done), hidden);
                            if (static_cast<int64_t>(done) == accept_hidden_layer_)
-                             export_hidden(ctx, batch, hidden);
+                             accept_hidden(ctx, batch, hidden);
                            if (done > 0) add_deepstack(ctx, done - 1, hidden);
                          });
   if (probe_) {
@@ -197,7 +218,16 @@ void Thinker::export_ids(const ArBatchItem& item) const {
   }
 }
 
-void Thinker::export_hidden(OpContext& ctx, const ArBatch& batch, const Tensor& x) const {
+// Where the rows of placeholders are kept, made when the first is needed.
+Tensor Thinker::accepted_rows(ThinkerSequence& sequence) const {
+  if (!sequence.accepted.defined()) {
+    sequence.accepted =
+        Tensor::empty({sequence.media_before.back(), config_.text.hidden_size}, DType::kF32);
+  }
+  return sequence.accepted;
+}
+
+void Thinker::accept_hidden(OpContext& ctx, const ArBatch& batch, const Tensor& x) const {
   int64_t first_row = 0;
   for (const ArBatchItem& item : batch.items) {
     const int64_t row = first_row - item.start;  // of position p: row + p
@@ -205,22 +235,23 @@ void Thinker::export_hidden(OpContext& ctx, const ArBatch& batch, const Tensor& 
     ThinkerSequence& sequence = as_thinker(*item.sequence);
     const auto prompt_length = static_cast<int64_t>(sequence.prompt.size());
     const int64_t end = std::min(item.start + item.count, prompt_length);
-    if (!item.wants_payload || end <= sequence.exported) continue;
-    Workspace::Scope scratch(ctx.workspace);
-    const Tensor index = ctx.workspace.tensor({item.count}, DType::kI32);
-    int64_t n = 0;
-    for (int64_t p = std::max(item.start, sequence.exported); p < end; ++p) {
-      if (!config_.is_media_token(sequence.prompt[p])) continue;
-      index.data<int32_t>()[n++] = static_cast<int32_t>(row + p);
-    }
+    const int64_t begin = sequence.accepted_until;
+    if (!(item.wants_payload || item.keeps_extras) || end <= begin) continue;
+    TUTTI_CHECK(item.start <= begin, "every position is computed or skipped");
+    sequence.accepted_until = end;
+    const int64_t n = sequence.rows_before(end) - sequence.rows_before(begin);
     if (n == 0) continue;
-    TUTTI_CHECK(!sequence.new_hidden.defined(), "the payload is taken after every step");
-    sequence.new_hidden = Tensor::empty({n, x.cols()});
-    ops::gather_rows(ctx, x, index.slice(0, n), sequence.new_hidden);
-    // The reference's last hidden state is the normed one.
-    if (accept_hidden_layer_ == info_.num_layers) {
-      weights_.stack.norm.forward(ctx, sequence.new_hidden, sequence.new_hidden);
+    Workspace::Scope scratch(ctx.workspace);
+    const Tensor index = ctx.workspace.tensor({n}, DType::kI32);
+    int32_t* to = index.data<int32_t>();
+    for (int64_t p = begin; p < end; ++p) {
+      if (config_.is_media_token(sequence.prompt[p])) *to++ = static_cast<int32_t>(row + p);
     }
+    const Tensor rows =
+        accepted_rows(sequence).slice(sequence.rows_before(begin), sequence.rows_before(end));
+    ops::gather_rows(ctx, x, index, rows);
+    // The reference's last hidden state is the normed one.
+    if (accept_hidden_layer_ == info_.num_layers) weights_.stack.norm.forward(ctx, rows, rows);
   }
 }
 
@@ -233,10 +264,69 @@ StagePayload Thinker::take_payload(ArSequence& base) {
     put_media(sequence.layout, false, payload);
   }
   payload.token_ids = std::exchange(sequence.new_ids, {});
-  if (sequence.new_hidden.defined()) {
-    payload.tensors["hidden"] = std::exchange(sequence.new_hidden, Tensor());
+  const int64_t rows = sequence.rows_before(sequence.exported);
+  if (rows > sequence.exported_rows) {
+    payload.tensors["hidden"] = sequence.accepted.slice(sequence.exported_rows, rows);
+    sequence.exported_rows = rows;
   }
   return payload;
+}
+
+// --- the prefix cache
+
+MediaHash Thinker::content_hash(const ArSequence& base, int64_t begin, int64_t end) const {
+  const ThinkerSequence& sequence = as_thinker(base);
+  const auto prompt_length = static_cast<int64_t>(sequence.prompt.size());
+  MediaHash hash;
+  for (int64_t p = begin; p < end; ++p) {
+    const bool media = p < prompt_length && config_.is_media_token(sequence.prompt[p]);
+    std::array<uint64_t, 3> at{};
+    bool moved = false;
+    for (int axis = 0; axis < 3; ++axis) {
+      const float position = sequence.rope.at(axis, p);
+      at[static_cast<size_t>(axis)] = std::bit_cast<uint32_t>(position);
+      moved |= position != static_cast<float>(p);
+    }
+    if (!media && !moved) continue;  // text as in a prompt without media
+    const MediaRow row =
+        media && !sequence.media_rows.empty() ? sequence.media_rows[p] : MediaRow{};
+    const MediaHash item = row.item < 0 ? MediaHash{} : sequence.media[row.item].input.hash;
+    const std::array<uint64_t, 9> numbers = {hash.high, hash.low, at[0],
+                                             at[1],     at[2],    media ? uint64_t{1} : uint64_t{0},
+                                             item.high, item.low, static_cast<uint64_t>(row.row)};
+    hash = hash_numbers(numbers);
+  }
+  return hash;
+}
+
+Tensor Thinker::take_extra(ArSequence& base, int64_t begin, int64_t end) {
+  ThinkerSequence& sequence = as_thinker(base);
+  const int64_t from = sequence.rows_before(begin), to = sequence.rows_before(end);
+  if (from == to) return {};
+  TUTTI_CHECK(sequence.accepted_until >= std::min<int64_t>(end, std::ssize(sequence.prompt)),
+              "extras are taken of computed positions that keep them");
+  // A copy, so that a block that stays does not keep the rows of all others.
+  return sequence.accepted.slice(from, to).clone();
+}
+
+void Thinker::skip(ArSequence& base, int64_t positions, std::span<const Tensor> extras) {
+  ThinkerSequence& sequence = as_thinker(base);
+  if (positions <= sequence.accepted_until) return;
+  const int64_t known = sequence.rows_before(sequence.accepted_until);
+  sequence.accepted_until =
+      std::min<int64_t>(positions, static_cast<int64_t>(sequence.prompt.size()));
+  int64_t row = 0;
+  for (const Tensor& extra : extras) {
+    if (!extra.defined()) continue;
+    const int64_t first = std::clamp<int64_t>(known - row, 0, extra.rows());
+    if (first < extra.rows()) {
+      const Tensor from = extra.slice(first, extra.rows());
+      const Tensor to = accepted_rows(sequence).slice(row + first, row + extra.rows());
+      std::memcpy(to.raw_data(), from.raw_data(), from.bytes());
+    }
+    row += extra.rows();
+  }
+  TUTTI_CHECK(row == sequence.rows_before(positions), "a row is kept for every placeholder");
 }
 
 }  // namespace tutti::qwen3_omni_moe

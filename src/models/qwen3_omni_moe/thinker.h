@@ -8,7 +8,9 @@
 // then each generated token when it is fed back, so that the last one (the end token, or the one at
 // max_tokens) never goes out, as in the reference. "prompt_length" [1] I32 and the media's layout
 // come with the first chunk; "hidden" [n, hidden_size] F32 holds the rows of media positions among
-// them, as output by layer accept_hidden_layer. Thread: the stage's replica thread.
+// them, as output by layer accept_hidden_layer. Those rows are what the prefix cache keeps beside
+// KV blocks: positions that were skipped go out as if they had been computed.
+// Thread: the stage's replica thread.
 #pragma once
 
 #include <memory>
@@ -23,13 +25,20 @@ namespace tutti::qwen3_omni_moe {
 struct ThinkerSequence final : ArSequence {
   std::vector<int32_t> prompt;
   RopeIndex rope;
-  PromptMedia layout;                // without features
-  std::vector<MediaState> media;     // items of the layout
-  std::vector<MediaRow> media_rows;  // of each prompt position; empty without media
+  PromptMedia layout;                 // without features
+  std::vector<MediaState> media;      // items of the layout
+  std::vector<MediaRow> media_rows;   // of each prompt position; empty without media
+  std::vector<int32_t> media_before;  // [prompt + 1] placeholders before each; empty: none at all
   int64_t exported = 0;    // positions whose ids have gone out; recomputed ones don't go again
   bool announced = false;  // the prompt's length has gone out
   std::vector<int32_t> new_ids;
-  Tensor new_hidden;  // media rows among new_ids
+  // Rows of layer accept_hidden_layer at placeholders, [media_before.back(), hidden_size]: those
+  // before position accepted_until are there and never change; the first exported_rows went out.
+  Tensor accepted;
+  int64_t accepted_until = 0;
+  int64_t exported_rows = 0;
+
+  int64_t rows_before(int64_t position) const;
 };
 
 class Thinker final : public ArModel {
@@ -55,6 +64,9 @@ class Thinker final : public ArModel {
   Tensor forward(OpContext& ctx, const ArBatch& batch) override;
   void after_sample(OpContext&, const ArBatch&, const Sampled&) override {}
   StagePayload take_payload(ArSequence& sequence) override;
+  MediaHash content_hash(const ArSequence& sequence, int64_t begin, int64_t end) const override;
+  Tensor take_extra(ArSequence& sequence, int64_t begin, int64_t end) override;
+  void skip(ArSequence& sequence, int64_t positions, std::span<const Tensor> extras) override;
   void reset_mm_cache() override { media_encoder_.cache().clear(); }
   void set_probe(Probe probe) override { probe_ = std::move(probe); }
 
@@ -66,12 +78,14 @@ class Thinker final : public ArModel {
     int64_t batch_row = 0;
     int64_t count = 0;
   };
+  void count_placeholders(ThinkerSequence& sequence) const;
   Status take_prompt_media(const StageInput& input, ThinkerSequence& sequence) const;
   void encode_media(OpContext& ctx, const ArBatch& batch);
   void merge_media(OpContext& ctx, const Tensor& x) const;
   void add_deepstack(OpContext& ctx, size_t level, const Tensor& x) const;
   void export_ids(const ArBatchItem& item) const;
-  void export_hidden(OpContext& ctx, const ArBatch& batch, const Tensor& x) const;
+  Tensor accepted_rows(ThinkerSequence& sequence) const;
+  void accept_hidden(OpContext& ctx, const ArBatch& batch, const Tensor& x) const;
 
   ThinkerConfig config_;
   int64_t accept_hidden_layer_;
