@@ -163,6 +163,8 @@ TEST_F(PrefixCacheTest, ASecondRequestAndALaterTurnGiveTheSameSpeech) {
     const auto length = static_cast<int64_t>(input.payload.token_ids.size());
     EXPECT_EQ(again.metrics.cached_tokens, (length - 1) / 16 * 16);
     EXPECT_GE(again.metrics.cached_tokens, 16);
+    const bool has_media = input.payload.tensors.contains("media.shapes");
+    EXPECT_EQ(join_payloads(again.chunks).tensors.contains("hidden"), has_media);
     EXPECT_EQ(encoder_calls_, 0);
     expect_same(expected, again);
 
