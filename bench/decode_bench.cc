@@ -159,6 +159,7 @@ Result<std::unique_ptr<ar::ArEngine>> make_engine(const Settings& settings,
   options.max_num_seqs = settings.batch;
   options.max_num_batched_tokens = std::max(settings.prefill_tokens, 2048);
   options.max_model_len = settings.prefill_tokens + 256;
+  options.enable_prefix_caching = false;  // prompts are computed, whatever came before
   return std::make_unique<ar::ArEngine>(std::move(model), nullptr, executor, options);
 }
 
