@@ -7,6 +7,7 @@
 
 #include "backend/executor.h"
 #include "base/log.h"
+#include "models/bundled.h"
 #include "orchestrator/engine_parts.h"
 #include "stages/replica_core.h"
 
@@ -48,9 +49,9 @@ Status check_options(const EngineOptions& options) {
   return {};
 }
 
-LoadOptions load_options(const std::string& model, const EngineOptions& options) {
+LoadOptions load_options(const std::filesystem::path& model_dir, const EngineOptions& options) {
   LoadOptions load;
-  load.model_dir = model;
+  load.model_dir = model_dir;
   load.auto_dtype = options.dtype == "auto";
   load.dtype = options.dtype == "bfloat16" ? DType::kBF16 : DType::kF32;
   load.dummy_weights = options.load_format == "dummy";
@@ -112,15 +113,9 @@ Result<LoadedStage> load_stage(const LoadContext& context, int32_t stage,
 Result<std::unique_ptr<AsyncOmniEngine>> create_engine(const std::string& model,
                                                        const EngineOptions& options) {
   TUTTI_RETURN_IF_ERROR(check_options(options));
-  std::error_code ignored;
-  if (!std::filesystem::is_directory(model, ignored)) {
-    return not_found(
-        fmt::format("The model '{}' is not a directory; it must be a model directory "
-                    "in Hugging Face layout.",
-                    model));
-  }
+  TUTTI_ASSIGN_OR_RETURN(const std::filesystem::path model_dir, resolve_model(model));
   auto context = std::make_shared<LoadContext>();
-  context->load = load_options(model, options);
+  context->load = load_options(model_dir, options);
   TUTTI_ASSIGN_OR_RETURN(context->pipeline, open_pipeline(context->load));
   context->executor = DeviceExecutor::create_cpu(options.num_threads);
   context->engine = {.max_num_seqs = options.max_num_seqs,

@@ -34,7 +34,7 @@ struct SamplingFlags {
 };
 
 struct GenerateFlags {
-  std::string model;
+  std::string model = "nano";  // the bundled one
   std::string text;
   std::string system;
   std::vector<MediaItem> media;  // in the order given; before the text

@@ -48,7 +48,9 @@ void add_engine_flags(CLI::App& command, EngineOptions& options) {
 
 void add_generate(CLI::App& app, GenerateFlags& flags) {
   CLI::App& command = *app.add_subcommand("generate", "Answer one prompt with text and speech");
-  command.add_option("--model", flags.model, "Directory in Hugging Face layout")->required();
+  command
+      .add_option("--model", flags.model, "Directory in Hugging Face layout, or a bundled model")
+      ->capture_default_str();
   command.add_option("--text", flags.text, "What to say to the model")->required();
   command.add_option("--system", flags.system, "System message");
   const auto add_media = [&](const char* flag, MediaKind kind, const char* help) {
