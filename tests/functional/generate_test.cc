@@ -233,6 +233,12 @@ TEST_F(Generate, UnknownFlagNamesTheNearest) {
   EXPECT_THAT(command.err, HasSubstr("did you mean 'generate'?"));
 }
 
+TEST_F(Generate, UnknownInstructionSet) {
+  setenv("TUTTI_CPU_ISA", "mmx", 1);
+  expect_error({"--model", kModel, "--text", "Hi"}, 2, "mmx");
+  unsetenv("TUTTI_CPU_ISA");
+}
+
 TEST_F(Generate, MissingFlagAndHelp) {
   expect_error({"--model", kModel}, 2, "--text");
   const ProcessResult help = run_process({TUTTI_BINARY, "generate", "--help"});

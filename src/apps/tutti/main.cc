@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/tutti/command.h"
+#include "backend/cpu/isa.h"
 #include "base/log.h"
 #include "base/strings.h"
 
@@ -132,6 +133,9 @@ int run(int argc, char** argv) {
     return app.exit(done);
   } catch (const CLI::ParseError& error) {
     return report_usage_error(usage_sentence(app, error, argc, argv));
+  }
+  if (const auto isa = cpu::select_cpu_isa(); !isa.ok()) {
+    return report_usage_error(isa.error().message());
   }
   return run_generate(generate);
 }

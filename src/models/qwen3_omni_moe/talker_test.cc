@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "models/allocation_count_test_util.h"
+#include "base/testing/counting_allocator.h"
 #include "models/qwen3_omni_moe/test_util.h"
 
 namespace tutti::qwen3_omni_moe {
@@ -208,7 +208,7 @@ TEST_F(TalkerTest, DecodingAllocatesNothing) {
     static_cast<TalkerSequence&>(*slot.sequence).codes.reserve(1000);  // what grows with time
   }
   runner.step({{0, prompt_rows_}, {1, prompt_rows_}});
-  uint64_t begin = 0, during = 0;
+  int64_t begin = 0, during = 0;
   for (int i = 0; i < 8; ++i) {
     if (i == 2) {
       runner.around_model = [&](bool begins) {

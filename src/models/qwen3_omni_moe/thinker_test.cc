@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "models/allocation_count_test_util.h"
+#include "base/testing/counting_allocator.h"
 #include "models/qwen3_omni_moe/test_util.h"
 
 namespace tutti::qwen3_omni_moe {
@@ -118,7 +118,7 @@ TEST_F(ThinkerTest, DecodingAllocatesNothing) {
   runner.put(0, start(prompt_));
   runner.put(1, start({1, 2, 3}));
   runner.step({{0, 10}, {1, 3}});
-  uint64_t begin = 0, during = 0;
+  int64_t begin = 0, during = 0;
   for (int i = 0; i < 8; ++i) {
     if (i == 2) {
       // Ids that wait for the next stage grow a buffer: taken as an engine does.
