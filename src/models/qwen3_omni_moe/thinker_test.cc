@@ -112,6 +112,33 @@ TEST_F(ThinkerTest, HandsOverTheHiddenRowsOfMediaPositions) {
   }
 }
 
+TEST_F(ThinkerTest, HashesMediaAndPositionsThatTheyMove) {
+  const auto start_with = [&](const char* file) {
+    MediaItem item;
+    item.path_or_url = (std::filesystem::path(TUTTI_TEST_DATA) / "goldens/media" / file).string();
+    ChatPrompt prompt;
+    prompt.messages.push_back({"user", {{"", std::move(item)}, {"What is it?", {}}}, ""});
+    auto input = pipeline_->process_prompt(prompt);
+    EXPECT_TRUE(input.ok()) << input.error().message();
+    return std::move(model_->start(*input)).value();
+  };
+  const auto one = start_with("photo_97x61.png");
+  const auto other = start_with("icon_64x200.png");
+  const auto& sequence = static_cast<const ThinkerSequence&>(*one);
+  const int64_t first =
+      std::ranges::find(sequence.prompt, config_.thinker.image_token_id) - sequence.prompt.begin();
+  const auto length = static_cast<int64_t>(sequence.prompt.size());
+  const MediaHash none;
+  // Text in front is the same as without media; text behind stands at other positions.
+  EXPECT_EQ(model_->content_hash(*one, 0, first), none);
+  EXPECT_NE(model_->content_hash(*one, first, first + 1), none);
+  EXPECT_NE(model_->content_hash(*one, length - 1, length), none);
+  EXPECT_NE(model_->content_hash(*one, length + 5, length + 6), none);
+  EXPECT_NE(model_->content_hash(*one, first, first + 2),
+            model_->content_hash(*other, first, first + 2));
+  EXPECT_EQ(model_->content_hash(*start(prompt_), 0, 10), none);
+}
+
 TEST_F(ThinkerTest, DecodingAllocatesNothing) {
   if (!testing::counts_allocations()) GTEST_SKIP() << "a sanitizer owns the allocator";
   ArRunner runner(*model_, *executor_, 2, 64);
