@@ -26,3 +26,5 @@ pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp libwebpdemux)
 pkg_check_modules(GIF REQUIRED IMPORTED_TARGET libgif)
 # Content hashes of media (XXH3, header only).
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
+# Containers (mp4, webm, ...), in the worker process alone.
+pkg_check_modules(FFMPEG REQUIRED IMPORTED_TARGET libavformat libavcodec libavutil libswscale)

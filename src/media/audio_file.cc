@@ -8,6 +8,7 @@
 #include "media/resampler.h"
 #include "media/sound_container.h"
 #include "media/sound_decoder.h"
+#include "media/video_file.h"
 
 namespace tutti {
 namespace {
@@ -43,8 +44,8 @@ Result<std::unique_ptr<SoundDecoder>> open_sound(std::span<const std::byte> byte
       break;
     default:
       return invalid_argument(
-          fmt::format("the file holds {}, no sound that can be read; allowed are wav, mp3, flac "
-                      "and ogg (vorbis, opus)",
+          fmt::format("the file holds {}, no sound that can be read; allowed are wav, mp3, flac, "
+                      "ogg (vorbis, opus), m4a, aac and webm",
                       content_name(content)));
   }
   if (!decoder) {
@@ -107,6 +108,7 @@ Result<int64_t> decode_frames(SoundDecoder& decoder, const AudioLimits& limits,
 Result<std::vector<float>> decode_audio(std::span<const std::byte> bytes, int32_t sample_rate,
                                         const AudioLimits& limits) {
   TUTTI_RETURN_IF_ERROR(check_media_bytes(bytes, limits.max_bytes));
+  if (is_container(bytes)) return decode_container_sound(bytes, sample_rate, limits);
   TUTTI_ASSIGN_OR_RETURN(const std::unique_ptr<SoundDecoder> decoder, open_sound(bytes));
   const SoundFormat& format = decoder->format();
   TUTTI_RETURN_IF_ERROR(check_format(format, limits));

@@ -1,6 +1,6 @@
 // Sound files to mono samples: wav, flac and ogg (vorbis, opus) with libsndfile, mp3 with
-// libmpg123; any sample rate and channel count. Containers that need a demuxer (mp4, webm, ...) are
-// refused by name.
+// libmpg123, in process; containers (m4a, webm, ...) through video_file.h, in a process of their
+// own. Any sample rate and channel count.
 //
 // Thread: free functions, any thread. A file is decoded in blocks: what is held is the mono result.
 // Errors are sentences without the item's name; the caller puts "audio 2: " before them.

@@ -132,11 +132,9 @@ TEST(AudioFile, RefusesWhatIsNoSound) {
   EXPECT_EQ(error_of({}), "the file is empty (0 bytes)");
   EXPECT_TRUE(mentions(error_of(bytes_of("<html>not found</html>")), "plain text"));
   EXPECT_TRUE(mentions(error_of(bytes_of("\x89PNG\r\n\x1a\n....")), "a PNG picture"));
-  EXPECT_TRUE(mentions(error_of(bytes_of(std::string("\0\0\0\x20"
-                                                     "ftypM4A ",
-                                                     12))),
-                       "an MP4 container (mp4, m4a, mov)"));
-  EXPECT_TRUE(mentions(error_of(bytes_of("\x1A\x45\xDF\xA3 webm")), "a Matroska container"));
+  EXPECT_TRUE(mentions(error_of(bytes_of("RIFF\x24\xFF\xFF\xFF"
+                                         "AVI ")),
+                       "an AVI container"));
   EXPECT_TRUE(mentions(error_of(bytes_of("\x01\x02\x03\x04\x05")), "unknown format"));
   for (const char* start : {"RIFF\x24\0\0\0WAVE", "fLaC", "OggS", "ID3\3", "\xFF\xFB\x90\x64"}) {
     EXPECT_NE(error_of(concat(bytes_of(start), std::string(40, '\x55'))), "no error") << start;

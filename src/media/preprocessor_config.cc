@@ -26,6 +26,9 @@ constexpr double kMostWindow = 65'536;
 constexpr double kMostBins = 1024;
 constexpr double kMostPixels = 1e9;
 constexpr double kMostPatch = 256;
+constexpr double kLeastFps = 1e-3;
+constexpr double kMostFps = 1000;
+constexpr double kMostFrames = 65'536;
 
 // One JSON object with the name that errors give it.
 struct Settings {
@@ -173,6 +176,21 @@ Result<PatchConfig> read_patches(const Settings& settings) {
   return out;
 }
 
+// The keys that newer video processors have; the defaults are the reference's.
+Result<FrameSampling> read_sampling(const Settings& settings) {
+  FrameSampling out;
+  TUTTI_RETURN_IF_ERROR(read_number(settings, "fps", kLeastFps, kMostFps, out.fps));
+  TUTTI_RETURN_IF_ERROR(read_count(settings, "min_frames", kMostFrames, out.min_frames));
+  TUTTI_RETURN_IF_ERROR(read_count(settings, "max_frames", kMostFrames, out.max_frames));
+  TUTTI_RETURN_IF_ERROR(read_count(settings, "temporal_patch_size", kMostPatch, out.multiple));
+  if (out.min_frames > out.max_frames || out.multiple > out.max_frames) {
+    return wrong(settings, "max_frames",
+                 fmt::format("at least min_frames ({}) and temporal_patch_size ({})",
+                             out.min_frames, out.multiple));
+  }
+  return out;
+}
+
 std::string processor_class_of(const Settings& settings) {
   const json::value* name = settings.values.if_contains("processor_class");
   return name != nullptr && name->is_string() ? std::string(name->as_string()) : std::string();
@@ -193,6 +211,7 @@ Result<PreprocessorConfig> load_joint(const fs::path& path) {
   TUTTI_ASSIGN_OR_RETURN(out.mel, read_mel(sound, processor_class_of(all)));
   TUTTI_ASSIGN_OR_RETURN(out.image, read_patches(image));
   TUTTI_ASSIGN_OR_RETURN(out.video, read_patches(video));
+  TUTTI_ASSIGN_OR_RETURN(out.sampling, read_sampling(video));
   return out;
 }
 
@@ -212,8 +231,10 @@ Result<PreprocessorConfig> load_preprocessor_config(const std::string& model_dir
   if (fs::exists(dir / kVideoFile, ignored)) {
     TUTTI_ASSIGN_OR_RETURN(const Settings video, load_object(dir / kVideoFile));
     TUTTI_ASSIGN_OR_RETURN(out.video, read_patches(video));
+    TUTTI_ASSIGN_OR_RETURN(out.sampling, read_sampling(video));
   } else {
     out.video = out.image;  // older directories: one file for both
+    TUTTI_ASSIGN_OR_RETURN(out.sampling, read_sampling(image));
   }
   return out;
 }

@@ -11,6 +11,7 @@
 
 #include "media/image_features.h"
 #include "media/mel.h"
+#include "media/video_file.h"
 
 namespace tutti {
 
@@ -18,6 +19,7 @@ struct PreprocessorConfig {
   MelConfig mel;
   PatchConfig image;
   PatchConfig video;
+  FrameSampling sampling;
 };
 
 Result<PreprocessorConfig> load_preprocessor_config(const std::string& model_dir);

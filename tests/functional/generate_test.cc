@@ -84,6 +84,23 @@ TEST_F(Generate, HearsAndSees) {
   EXPECT_NE(answer({"--image", picture, "--image", media + "photo_211x130.jpg"}), seen_first);
 }
 
+TEST_F(Generate, SeesAndHearsAClip) {
+  const std::string data = TUTTI_TEST_DATA;
+  const auto answer = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {"--model", kModel, "--text", "What is it?", "--temperature", "0",
+                                 "--max-tokens", "8", "--quiet"});
+    const ProcessResult result = generate(flags);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out;
+  };
+  const std::string clip = data + "/goldens/media/clip.mp4";
+  const std::string seen = answer({"--video", clip});
+  EXPECT_NE(seen, answer({}));
+  EXPECT_EQ(seen, answer({"--video", data + "/media/silent.mp4"})) << "the same frames";
+  EXPECT_NE(seen, answer({"--video", clip, "--use-audio-in-video"}));
+  EXPECT_NE(answer({"--audio", data + "/media/speech.m4a"}), answer({}));
+}
+
 TEST_F(Generate, SpeaksAboutAPicture) {
   const ProcessResult result =
       generate({"--model", kModel, "--image",
@@ -102,13 +119,19 @@ TEST_F(Generate, BadMedia) {
   const std::string media = std::string(TUTTI_TEST_DATA) + "/goldens/media/";
   expect("--audio", "/nowhere/a.wav", 1, "audio 1: ");
   expect("--image", media + "speech_short_16k.wav", 2, "image 1: ");
+  expect("--video", media + "speech_short_16k.wav", 2, "video 1: the file holds a WAV sound");
+  expect("--video", std::string(TUTTI_TEST_DATA) + "/media/speech.m4a", 2,
+         "video 1: the container has no frames");
+  expect_error({"--model", kModel, "--text", "Hi", "--use-audio-in-video", "--video",
+                std::string(TUTTI_TEST_DATA) + "/media/silent.mp4"},
+               2, "video 1: it has no sound");
   expect("--image", "https://example.org/a.png", 2, "the scheme 'https', which is not allowed");
   expect("--image", "data:image/png;base64,!", 2, "image 1: the data URL has byte 33");
   expect_error({"--model", kModel, "--text", "Hi", "--image", media + "photo_97x61.png", "--image",
                 media + "clip_frames"},
                2, "image 2: ");
   expect_error({"--model", kModel, "--text", "Hi", "--raw", "--image", media + "photo_97x61.png"},
-               2, "--raw takes no --audio and --image");
+               2, "--raw takes no --audio, --image and --video");
 }
 
 TEST_F(Generate, TextAndSpeech) {

@@ -117,6 +117,7 @@ AddRequest make_request(const AsyncOmniEngine& engine, const GenerateFlags& flag
   for (const MediaItem& item : flags.media) user.content.push_back({"", item});
   user.content.push_back({flags.text, std::nullopt});
   chat.messages.push_back(std::move(user));
+  chat.use_audio_in_video = flags.use_audio_in_video;
   request.prompt = std::move(chat);
   return request;
 }
@@ -229,7 +230,8 @@ int report_usage_error(const std::string& sentence) {
 int run_generate(const GenerateFlags& flags) {
   if (flags.text.empty()) return report_usage_error("--text is empty; give it at least one word");
   if (flags.raw && !flags.media.empty()) {
-    return report_usage_error("--raw takes no --audio and --image; they need the chat template");
+    return report_usage_error(
+        "--raw takes no --audio, --image and --video; they need the chat template");
   }
   SamplingParams probe;
   for (const SamplingFlags* sampling : {&flags.text_sampling, &flags.speech_sampling}) {

@@ -64,6 +64,9 @@ void add_generate(CLI::App& app, GenerateFlags& flags) {
   add_media("--audio", MediaKind::kAudio,
             "A sound file to hear before the text; may be given again");
   add_media("--image", MediaKind::kImage, "A picture to see before the text; may be given again");
+  add_media("--video", MediaKind::kVideo, "A clip to see before the text; may be given again");
+  command.add_flag("--use-audio-in-video", flags.use_audio_in_video,
+                   "Hear the clips, too: their sound is laid between their frames");
   command.add_flag("--raw", flags.raw, "Take --text as it is, without the chat template");
   command.add_option("--audio-out", flags.audio_out, "Write the spoken answer to this WAV file");
   command

@@ -14,6 +14,7 @@
 #include "media/data_url.h"
 #include "media/image_file.h"
 #include "media/media_file.h"
+#include "media/video_file.h"
 
 namespace tutti::qwen3_omni_moe {
 
@@ -182,12 +183,28 @@ Result<MediaInput> MediaProcessor::image(const Tensor& rgb) const {
   return vision_input(MediaKind::kImage, std::move(patches), 0);
 }
 
+Result<Clip> MediaProcessor::decode(const MediaItem& item, bool with_sound) const {
+  const PatchConfig& patches = settings_.video;
+  VideoOptions options;
+  options.sampling = settings_.sampling;
+  options.with_sound = with_sound;
+  options.sample_rate = settings_.mel.sampling_rate;
+  options.kept_size = [&patches](Size size) {
+    return smart_resize(size, int64_t{patches.patch_size} * patches.merge_size, patches.min_pixels,
+                        patches.max_pixels);
+  };
+  return with_bytes(item, options.limits.max_bytes,
+                    [&](auto bytes) { return decode_video(bytes, options); });
+}
+
 Result<std::vector<MediaInput>> MediaProcessor::video(const MediaItem& item,
                                                       bool audio_in_video) const {
+  if (audio_in_video && !config_.audio) return invalid_argument("this model takes no audio");
+  Clip decoded;
   if (item.clip == nullptr) {
-    return unimplemented("video files cannot be decoded yet; allowed are decoded frames");
+    TUTTI_ASSIGN_OR_RETURN(decoded, decode(item, audio_in_video));
   }
-  const Clip& clip = *item.clip;
+  const Clip& clip = item.clip != nullptr ? *item.clip : decoded;
   if (!clip.frames.defined() || clip.frames.rank() != 4 || clip.frames.dim(0) < 1) {
     return invalid_argument("it has no frames; at least one is needed");
   }
@@ -195,7 +212,6 @@ Result<std::vector<MediaInput>> MediaProcessor::video(const MediaItem& item,
   if (audio_in_video && clip.samples.empty()) {
     return invalid_argument("it has no sound, but `use_audio_in_video` asks for it");
   }
-  if (audio_in_video && !config_.audio) return invalid_argument("this model takes no audio");
   PatchConfig config = settings_.video;
   config.min_pixels = clip.min_pixels.value_or(config.min_pixels);
   config.max_pixels = clip.max_pixels.value_or(config.max_pixels);

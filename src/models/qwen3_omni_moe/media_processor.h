@@ -31,6 +31,8 @@ class MediaProcessor {
   Result<std::vector<MediaInput>> process(const MediaItem& item, bool audio_in_video) const;
   Result<MediaInput> audio(std::span<const float> samples) const;
   Result<MediaInput> image(const Tensor& rgb) const;
+  // A file's frames, at the size that the encoder takes, and its sound.
+  Result<Clip> decode(const MediaItem& item, bool with_sound) const;
   Result<std::vector<MediaInput>> video(const MediaItem& item, bool audio_in_video) const;
 
   PreprocessorConfig settings_;

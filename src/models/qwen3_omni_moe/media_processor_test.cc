@@ -55,6 +55,40 @@ TEST_F(MediaProcessorTest, OnePlaceholderForEachRow) {
   EXPECT_EQ(count(*input, config_.thinker.audio_token_id), 41);
 }
 
+TEST_F(MediaProcessorTest, AVideoFileIsAsItsFramesAndSound) {
+  const auto fed = [&](const MediaItem& item, bool with_sound) {
+    ChatPrompt prompt = chat({item});
+    prompt.use_audio_in_video = with_sound;
+    const auto input = pipeline_->process_prompt(prompt);
+    EXPECT_TRUE(input.ok()) << input.error().message();
+    return input.ok() ? input->payload.token_ids : std::vector<int32_t>();
+  };
+  MediaItem frames;
+  frames.kind = MediaKind::kVideo;
+  auto decoded = std::make_shared<Clip>();
+  decoded->frames = Tensor::zeros({4, 72, 96, 3}, DType::kU8);
+  decoded->fps = 2;
+  decoded->samples.assign(32000, 0.1f);
+  frames.clip = decoded;
+  const MediaItem file{MediaKind::kVideo, media("clip.mp4")};
+  EXPECT_EQ(fed(file, false), fed(frames, false));
+  EXPECT_EQ(fed(file, true), fed(frames, true));
+}
+
+TEST_F(MediaProcessorTest, NamesTheVideoThatCannotBeUsed) {
+  const std::string files = std::string(TUTTI_TEST_DATA) + "/media/";
+  const MediaItem whole{MediaKind::kVideo, media("clip.mp4")};
+  EXPECT_THAT(error_of({whole, {MediaKind::kVideo, files + "speech.m4a"}}),
+              StartsWith("video 2: the container has no frames"));
+  EXPECT_THAT(error_of({{MediaKind::kVideo, media("photo_97x61.png")}}),
+              StartsWith("video 1: the file holds a PNG picture"));
+  EXPECT_THAT(error_of({{MediaKind::kVideo, "/nowhere/clip.mp4"}}), StartsWith("video 1: "));
+  ChatPrompt prompt = chat({{MediaKind::kVideo, files + "silent.mp4"}});
+  EXPECT_TRUE(status_of(prompt).ok());
+  prompt.use_audio_in_video = true;
+  EXPECT_THAT(status_of(prompt).message(), StartsWith("video 1: it has no sound"));
+}
+
 TEST_F(MediaProcessorTest, FilesBytesAndDataUrlsAreTheSame) {
   std::ifstream file(media("photo_97x61.png"), std::ios::binary);
   const std::string content((std::istreambuf_iterator<char>(file)),
@@ -133,7 +167,7 @@ TEST_F(MediaProcessorTest, ErrorsNameTheItem) {
   EXPECT_THAT(error_of({{MediaKind::kImage, "file:///etc/a.png"}}), HasSubstr("scheme 'file'"));
   EXPECT_THAT(error_of({{MediaKind::kAudio, "data:audio/wav;base64,"}}), StartsWith("audio 1: "));
   EXPECT_EQ(status_of(chat({{MediaKind::kVideo, media("a.mp4")}})).code(),
-            StatusCode::kUnimplemented);
+            StatusCode::kNotFound);
 }
 
 TEST_F(MediaProcessorTest, ClipsNeedFramesAndTheSoundThatIsAskedFor) {
