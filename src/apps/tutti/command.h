@@ -39,7 +39,7 @@ struct GenerateFlags {
   std::string system;
   std::vector<MediaItem> media;  // in the order given; before the text
   bool use_audio_in_video = false;
-  bool raw = false;              // no chat template
+  bool raw = false;  // no chat template
   std::string audio_out;
   std::vector<std::string> modalities;
   std::string voice;

@@ -166,8 +166,7 @@ TEST_F(MediaProcessorTest, ErrorsNameTheItem) {
             "files, bytes and data: URLs.");
   EXPECT_THAT(error_of({{MediaKind::kImage, "file:///etc/a.png"}}), HasSubstr("scheme 'file'"));
   EXPECT_THAT(error_of({{MediaKind::kAudio, "data:audio/wav;base64,"}}), StartsWith("audio 1: "));
-  EXPECT_EQ(status_of(chat({{MediaKind::kVideo, media("a.mp4")}})).code(),
-            StatusCode::kNotFound);
+  EXPECT_EQ(status_of(chat({{MediaKind::kVideo, media("a.mp4")}})).code(), StatusCode::kNotFound);
 }
 
 TEST_F(MediaProcessorTest, ClipsNeedFramesAndTheSoundThatIsAskedFor) {
