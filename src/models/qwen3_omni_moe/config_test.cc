@@ -145,6 +145,46 @@ TEST_F(ConfigTest, EveryTopLevelKeyOfAWrongTypeIsAnErrorOrIgnored) {
   }
 }
 
+TEST_F(ConfigTest, ReadsTheEncoders) {
+  const auto config = read();
+  ASSERT_TRUE(config.ok()) << config.error().message();
+  const ThinkerConfig& c = config->thinker;
+  ASSERT_TRUE(c.audio && c.vision);
+  EXPECT_EQ(c.audio->n_window_infer, 800);
+  EXPECT_EQ(c.audio->downsample_hidden_size, 8);
+  EXPECT_THAT(c.vision->deepstack_visual_indexes, ElementsAre(0, 2));
+  EXPECT_EQ(c.vision->patch_elements(), 3 * 2 * 16 * 16);
+  EXPECT_EQ(c.vision->rope_theta, 1e4);
+  EXPECT_EQ(c.position_id_per_seconds, 13);
+  at("thinker_config").erase("audio_config");
+  at("thinker_config").erase("vision_config");
+  const auto text = read();
+  ASSERT_TRUE(text.ok()) << text.error().message();
+  EXPECT_FALSE(text->thinker.audio || text->thinker.vision);
+}
+
+TEST_F(ConfigTest, RefusesEncodersThatDoNotFit) {
+  const json::value good = root_;
+  const auto error_with = [&](const char* part, const char* key, json::value value) {
+    root_ = good;
+    at("thinker_config", part)[key] = std::move(value);
+    return error();
+  };
+  EXPECT_THAT(error_with("audio_config", "n_window_infer", 99), HasSubstr("n_window, which is 50"));
+  EXPECT_THAT(error_with("audio_config", "encoder_attention_heads", 5), HasSubstr("d_model"));
+  EXPECT_THAT(error_with("audio_config", "d_model", 2), HasSubstr("from 4 on"));
+  EXPECT_THAT(error_with("audio_config", "output_dim", 63), HasSubstr("output_dim"));
+  EXPECT_THAT(error_with("audio_config", "activation_function", "relu"), HasSubstr("\"gelu\""));
+  EXPECT_THAT(error_with("vision_config", "num_heads", 3), HasSubstr("multiples of 4"));
+  EXPECT_THAT(error_with("vision_config", "out_hidden_size", 1), HasSubstr("out_hidden_size"));
+  EXPECT_THAT(error_with("vision_config", "deepstack_visual_indexes", json::array{2, 1}),
+              HasSubstr("rising layer indexes"));
+  EXPECT_THAT(error_with("vision_config", "deepstack_visual_indexes", json::array{4}),
+              HasSubstr("below depth"));
+  EXPECT_THAT(error_with("vision_config", "spatial_merge_size", 0),
+              HasSubstr("spatial_merge_size"));
+}
+
 TEST_F(ConfigTest, AThinkerAloneNeedsNoTalker) {
   root_.get_object()["enable_audio_output"] = false;
   root_.get_object().erase("talker_config");
