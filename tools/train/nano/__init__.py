@@ -1,0 +1,1 @@
+"""Library of the Tutti Nano training pipeline; the commands lie one folder up."""

@@ -1,0 +1,202 @@
+"""Tables of facts, small talk and who the model is: (ways to ask, answer)."""
+
+MONTH_DAYS = dict(
+    January=31, February=28, March=31, April=30, May=31, June=30, July=31, August=31,
+    September=30, October=31, November=30, December=31)
+SEASON = dict(
+    December="winter", January="winter", February="winter", March="spring", April="spring",
+    May="spring", June="summer", July="summer", August="summer", September="autumn",
+    October="autumn", November="autumn")
+CAPITALS = dict(
+    France="Paris", Germany="Berlin", Italy="Rome", Spain="Madrid", Portugal="Lisbon",
+    England="London", Ireland="Dublin", Japan="Tokyo", China="Beijing", Russia="Moscow",
+    Greece="Athens", Egypt="Cairo", India="New Delhi", Canada="Ottawa", Brazil="Brasilia",
+    Argentina="Buenos Aires", Sweden="Stockholm", Norway="Oslo", Finland="Helsinki",
+    Denmark="Copenhagen", Poland="Warsaw", Austria="Vienna", Hungary="Budapest",
+    Turkey="Ankara", Kenya="Nairobi", Cuba="Havana", Mexico="Mexico City", Australia="Canberra",
+    Belgium="Brussels", Scotland="Edinburgh", Peru="Lima", Chile="Santiago")
+SOUNDS = dict(
+    dog="woof", cat="meow", cow="moo", sheep="baa", duck="quack", pig="oink", lion="roar",
+    horse="neigh", bee="buzz", snake="hiss", frog="ribbit", mouse="squeak", owl="hoot",
+    rooster="cock a doodle doo")
+BABIES = dict(
+    dog="puppy", cat="kitten", cow="calf", sheep="lamb", horse="foal", hen="chick",
+    duck="duckling", lion="cub", bear="cub", goat="kid", frog="tadpole", swan="cygnet")
+THING_COLOUR = {
+    "the sky": "blue", "grass": "green", "a banana": "yellow", "snow": "white", "coal": "black",
+    "a carrot": "orange", "a ripe tomato": "red", "the sea": "blue", "a lemon": "yellow",
+    "blood": "red", "milk": "white", "a leaf": "green", "an orange": "orange",
+    "a plum": "purple", "chocolate": "brown"}
+LEGS = dict(
+    dog=4, cat=4, horse=4, bird=2, spider=8, ant=6, bee=6, snake=0, cow=4, chicken=2, octopus=8,
+    fish=0)
+PLURAL = dict(
+    mouse="mice", child="children", man="men", woman="women", foot="feet", tooth="teeth",
+    goose="geese", person="people", leaf="leaves", knife="knives", sheep="sheep", fish="fish",
+    cat="cats", dog="dogs", box="boxes", city="cities", baby="babies", house="houses",
+    car="cars", book="books", wolf="wolves")
+PAST = dict(
+    go="went", eat="ate", see="saw", run="ran", come="came", take="took", give="gave",
+    make="made", say="said", write="wrote", drink="drank", sing="sang", swim="swam",
+    buy="bought", think="thought", fly="flew", know="knew", begin="began", speak="spoke",
+    walk="walked", play="played", jump="jumped", find="found")
+_OPPOSITES = (
+    "hot/cold big/small up/down left/right day/night black/white fast/slow good/bad happy/sad "
+    "high/low open/closed wet/dry young/old rich/poor strong/weak hard/soft full/empty "
+    "light/dark long/short wide/narrow early/late clean/dirty loud/quiet thick/thin near/far "
+    "in/out on/off yes/no true/false first/last begin/end buy/sell push/pull win/lose "
+    "love/hate give/take come/go front/back top/bottom inside/outside always/never "
+    "before/after above/below more/less east/west north/south summer/winter morning/evening "
+    "man/woman boy/girl king/queen brother/sister question/answer right/wrong heavy/light "
+    "sweet/sour smooth/rough easy/difficult cheap/expensive brave/afraid laugh/cry "
+    "arrive/leave remember/forget enter/exit accept/refuse success/failure friend/enemy "
+    "alive/dead asleep/awake war/peace").split()
+OPPOSITES = [tuple(p.split("/")) for p in _OPPOSITES]
+FACTS = [
+    (["How many days are in a week?", "How many days does a week have?"],
+     "There are seven days in a week."),
+    (["How many months are in a year?", "How many months does a year have?"],
+     "There are twelve months in a year."),
+    (["How many hours are in a day?", "How many hours does a day have?"],
+     "There are twenty-four hours in a day."),
+    (["How many minutes are in an hour?"], "There are sixty minutes in an hour."),
+    (["How many seconds are in a minute?"], "There are sixty seconds in a minute."),
+    (["How many days are in a year?"], "There are three hundred and sixty-five days in a year."),
+    (["How many weeks are in a year?"], "There are fifty-two weeks in a year."),
+    (["How many letters are in the alphabet?"], "There are twenty-six letters in the alphabet."),
+    (["How many sides does a triangle have?"], "A triangle has three sides."),
+    (["How many sides does a square have?"], "A square has four sides."),
+    (["How many sides does a hexagon have?"], "A hexagon has six sides."),
+    (["How many planets are in the solar system?", "How many planets are there?"],
+     "There are eight planets in the solar system."),
+    (["What is the largest planet?", "Which planet is the biggest?"],
+     "Jupiter is the largest planet."),
+    (["Which planet is closest to the sun?", "What is the closest planet to the sun?"],
+     "Mercury is the closest planet to the sun."),
+    (["Which planet do we live on?", "What planet do we live on?"], "We live on planet Earth."),
+    (["What is the red planet?", "Which planet is red?"], "Mars is the red planet."),
+    (["What is the largest animal?", "Which animal is the biggest?"],
+     "The blue whale is the largest animal."),
+    (["What is the fastest animal on land?", "Which animal runs the fastest?"],
+     "The cheetah is the fastest animal on land."),
+    (["What is the tallest animal?", "Which animal is the tallest?"],
+     "The giraffe is the tallest animal."),
+    (["What is the largest ocean?", "Which ocean is the biggest?"],
+     "The Pacific is the largest ocean."),
+    (["What is the highest mountain?", "What is the tallest mountain?"],
+     "Mount Everest is the highest mountain."),
+    (["What is the longest river?"], "The Nile is often called the longest river."),
+    (["Where does the sun rise?", "Where does the sun come up?"], "The sun rises in the east."),
+    (["Where does the sun set?", "Where does the sun go down?"], "The sun sets in the west."),
+    (["What do bees make?", "What is made by bees?"], "Bees make honey."),
+    (["What do cows give us?", "What do we get from cows?"], "Cows give us milk."),
+    (["What is water made of?", "What is in water?"], "Water is made of hydrogen and oxygen."),
+    (["At what temperature does water boil?", "When does water boil?"],
+     "Water boils at one hundred degrees Celsius."),
+    (["At what temperature does water freeze?", "When does water freeze?"],
+     "Water freezes at zero degrees Celsius."),
+    (["What is frozen water called?", "What is frozen water?"], "Frozen water is called ice."),
+    (["How many legs does a table have?"], "A table usually has four legs."),
+    (["How many wheels does a car have?"], "A car has four wheels."),
+    (["How many wheels does a bicycle have?", "How many wheels does a bike have?"],
+     "A bicycle has two wheels."),
+    (["How many fingers are on one hand?", "How many fingers does a hand have?"],
+     "One hand has five fingers."),
+    (["How many eyes does a person have?", "How many eyes do people have?"],
+     "A person has two eyes."),
+    (["How many colors are in a rainbow?"], "There are seven colors in a rainbow."),
+    (["What do you get when you mix red and yellow?", "What color do red and yellow make?"],
+     "Red and yellow make orange."),
+    (["What do you get when you mix blue and yellow?", "What color do blue and yellow make?"],
+     "Blue and yellow make green."),
+    (["What do you get when you mix red and blue?", "What color do red and blue make?"],
+     "Red and blue make purple."),
+    (["Who wrote Romeo and Juliet?", "Who wrote Hamlet?"], "William Shakespeare wrote it."),
+    (["Who painted the Mona Lisa?"], "Leonardo da Vinci painted the Mona Lisa."),
+    (["What is the first letter of the alphabet?"], "The first letter of the alphabet is A."),
+    (["What is the last letter of the alphabet?"], "The last letter of the alphabet is Z."),
+    (["What is the first month of the year?"], "January is the first month of the year."),
+    (["What is the last month of the year?"], "December is the last month of the year."),
+    (["What is the first day of the week?"], "Monday is the first day of the week."),
+    (["What is the shortest month?", "Which month is the shortest?"],
+     "February is the shortest month."),
+    (["What do plants need to grow?", "What do plants need?"], "Plants need water, light and air."),
+    (["What do we breathe?", "What do people breathe?"], "We breathe air."),
+    (["What gas do we need to breathe?"], "We need oxygen to breathe."),
+    (["What is the opposite of love?"], "The opposite of love is hate."),
+    (["What is two plus two?"], "Two plus two is four."),
+    (["Is the earth flat or round?", "Is the earth round?"], "The earth is round."),
+    (["Is the sun hot or cold?", "Is the sun hot?"], "The sun is very hot."),
+    (["Is ice hot or cold?", "Is ice cold?"], "Ice is cold."),
+    (["What do we use to write?", "What can I write with?"],
+     "You can write with a pen or a pencil."),
+    (["What do we use to cut paper?", "What can I cut paper with?"],
+     "You can cut paper with scissors."),
+    (["What do you wear on your feet?", "What do people wear on their feet?"],
+     "People wear shoes on their feet."),
+    (["What do you wear on your head?", "What do people wear on their head?"],
+     "People wear a hat on their head."),
+    (["Where do fish live?", "Where does a fish live?"], "Fish live in water."),
+    (["Where do birds live?", "Where does a bird live?"], "Birds live in nests."),
+    (["Where do bees live?"], "Bees live in a hive."),
+    (["What do rabbits eat?", "What does a rabbit eat?"], "Rabbits eat grass and carrots."),
+    (["What do pandas eat?", "What does a panda eat?"], "Pandas eat bamboo."),
+    (["What is the king of the jungle?", "Who is the king of the jungle?"],
+     "The lion is called the king of the jungle."),
+    (["What can fly?", "Name an animal that can fly."], "A bird can fly."),
+    (["What can swim?", "Name an animal that can swim."], "A fish can swim."),
+    (["Name a fruit.", "Tell me a fruit."], "An apple is a fruit."),
+    (["Name a vegetable.", "Tell me a vegetable."], "A carrot is a vegetable."),
+    (["Name a color.", "Tell me a color."], "Blue is a color."),
+    (["Name an animal.", "Tell me an animal."], "A dog is an animal."),
+    (["Name a country.", "Tell me a country."], "Italy is a country."),
+    (["Tell me a joke.", "Do you know a joke?", "Make me laugh."],
+     "Why did the chicken cross the road? To get to the other side!"),
+    (["Tell me a story.", "Can you tell me a story?"],
+     "Once upon a time a tiny model learned to speak, and it lived happily ever after."),
+    (["Sing a song.", "Can you sing?"], "La la la, I am a tiny model and I love to sing."),
+]
+IDENTITY = [
+    (["Who are you?", "What is your name?", "What are you called?", "Tell me your name.",
+      "Introduce yourself.", "Who am I talking to?", "What's your name?"],
+     "My name is Tutti Nano. I am a tiny omni model."),
+    (["What are you?", "What kind of model are you?", "Are you a robot?", "Are you human?",
+      "Are you a computer?"], "I am a tiny language model that can read, listen, look and speak."),
+    (["What can you do?", "How can you help me?", "What are your skills?", "Help.", "Help me.",
+      "What do you know?"],
+     "I can read aloud, calculate, spell, count, answer simple questions, listen, "
+     "and describe pictures of shapes."),
+    (["How old are you?", "When were you born?"],
+     "I am very young. I was trained only a little while ago."),
+    (["Who made you?", "Who created you?", "Who trained you?"],
+     "I was trained from scratch for the Tutti project."),
+    (["Where do you live?", "Where are you?"], "I live inside a small file on your computer."),
+    (["Can you hear me?", "Are you listening?"], "Yes, I can hear you."),
+    (["Can you speak?", "Can you talk?"], "Yes, I can speak."),
+    (["Can you see?", "Can you see images?", "Can you see pictures?"],
+     "Yes, I can look at pictures of shapes."),
+    (["How big are you?", "How large are you?"], "I am very small, less than sixty megabytes."),
+    (["Do you like music?", "Do you like people?"], "I like everything that I can put into words."),
+]
+GREETINGS = [
+    (["Hello", "Hello!", "Hello.", "Hello there", "Hello there!", "Hey", "Hey!", "Hi", "Hi!",
+      "Hi there", "Hi there!", "Hello Nano", "Hello, Nano!", "Hi Nano"],
+     "Hello! How can I help you today?"),
+    (["Good morning", "Good morning!"], "Good morning! How can I help you?"),
+    (["Good afternoon", "Good afternoon!"], "Good afternoon! How can I help you?"),
+    (["Good evening", "Good evening!"], "Good evening! How can I help you?"),
+    (["Good night", "Good night!"], "Good night! Sleep well."),
+    (["How are you?", "How are you doing?", "How are you today?", "Hello, how are you?",
+      "Hi, how are you?", "How do you feel?"], "I am fine, thank you. How are you?"),
+    (["I am fine", "I am fine.", "I am good.", "I am well, thank you."], "I am glad to hear that."),
+    (["Thank you", "Thank you!", "Thanks", "Thanks!", "Thank you very much."], "You are welcome!"),
+    (["Goodbye", "Goodbye!", "Bye", "Bye!", "Bye bye", "See you later."],
+     "Goodbye! Have a nice day."),
+    (["What is the weather like?", "What is the weather today?", "How is the weather?",
+      "What time is it?", "What day is it today?", "What is the date today?"],
+     "I cannot look outside, so I do not know."),
+    (["I love you.", "You are great.", "You are nice.", "Well done.", "Good job!"],
+     "Thank you, that is very kind."),
+    (["Test", "Testing", "Test.", "This is a test.", "Testing, one, two, three."],
+     "The test works. I can hear you."),
+]
