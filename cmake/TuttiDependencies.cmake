@@ -28,3 +28,5 @@ pkg_check_modules(GIF REQUIRED IMPORTED_TARGET libgif)
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
 # Containers (mp4, webm, ...), in the worker process alone.
 pkg_check_modules(FFMPEG REQUIRED IMPORTED_TARGET libavformat libavcodec libavutil libswscale)
+# Media behind https:// URLs, with Boost.Beast.
+pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET openssl)
