@@ -42,7 +42,7 @@ class Upstream final : public StageEngine {
     return {};
   }
   void append(StageChunk) override {}
-  bool abort(RequestKey) override { return false; }
+  std::optional<StageOutput> abort(RequestKey) override { return std::nullopt; }
   bool has_runnable_work() const override { return left_ > 0; }
   void step(std::vector<StageOutput>& outputs) override {
     std::this_thread::sleep_for(interval_);
@@ -75,7 +75,7 @@ class Downstream final : public StageEngine {
     take(chunk.payload);
     done_ = chunk.last;
   }
-  bool abort(RequestKey) override { return false; }
+  std::optional<StageOutput> abort(RequestKey) override { return std::nullopt; }
   bool has_runnable_work() const override { return done_; }
   void step(std::vector<StageOutput>& outputs) override {
     StageOutput output;
@@ -190,8 +190,8 @@ void bench_handle(int64_t num_requests) {
     auto request = std::make_unique<AcceptedRequest>();
     request->key = RequestKey(static_cast<uint64_t>(r));
     request->request_id = fmt::format("request-{}", r);
-    request->sampling_params.resize(3);
-    request->seeds.resize(3);
+    request->segment.sampling_params.resize(3);
+    request->segment.seeds.resize(3);
     request->final_output_stage_ids = {0, 2};
     if (requests.try_push(std::move(request)) != QueueResult::kOk) std::abort();
   }

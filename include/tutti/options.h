@@ -15,6 +15,27 @@ namespace tutti {
 using LoadProgress =
     std::function<void(const std::string& stage, double fraction, const std::string& what)>;
 
+// How requests find a replica of a stage.
+enum class RouterPolicy : uint8_t {
+  kLeastOutstanding,  // the replica with the fewest requests, the first on ties
+  kRoundRobin,
+  kSticky,  // the same replica for requests of one conversation (same first prompt block)
+};
+
+// What is set for one stage only; unset fields take the engine's.
+struct StageOptions {
+  int32_t num_replicas = 1;
+  bool worker_process = false;  // each replica in a process of its own; else a thread
+  RouterPolicy router = RouterPolicy::kLeastOutstanding;
+  std::string devices = "cpu";
+  std::optional<int32_t> max_num_seqs;
+  std::optional<int32_t> max_num_batched_tokens;
+  std::optional<int32_t> max_model_len;
+  std::optional<int64_t> kv_cache_bytes;
+  std::optional<int32_t> block_size;
+  std::optional<bool> enable_prefix_caching;
+};
+
 struct EngineOptions {
   double init_timeout_s = 600;
   double stage_init_timeout_s = 300;
@@ -36,6 +57,19 @@ struct EngineOptions {
   int64_t mm_cache_bytes = int64_t{256} << 20;
   int32_t request_queue_size = 256;
   int32_t output_queue_size = 4096;
+  // One per stage; empty: defaults.
+  std::vector<StageOptions> stages;
+  // Requests in progress at once; further ones wait in the request queue. 0: four times
+  // max_num_seqs, at least 16.
+  int32_t max_live_requests = 0;
+  double request_timeout_s = 0;        // wall time of a request; 0: no limit
+  int32_t max_tokens_per_request = 0;  // output tokens of any stage; 0: no limit
+  double max_audio_s = 0;              // of speech per request; 0: no limit
+  int32_t max_pending_updates = 64;    // segments of one resumable request that wait
+  int32_t max_retries = 1;             // of a request whose replica died before it was answered
+  double replica_wait_s = 30;          // how long requests wait for a replica to come back
+  int32_t max_loras = 8;               // adapters loaded at once, per stage
+  int32_t max_lora_rank = 64;
   // Overrides default_sampling_params_list where given (one entry per stage).
   std::vector<SamplingParams> default_sampling_params_list;
   LoadProgress on_progress;

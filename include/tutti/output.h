@@ -52,6 +52,10 @@ struct StageMetrics {
   int64_t cached_tokens = 0;  // of these, taken from the prefix cache
   int64_t output_tokens = 0;  // tokens, frames or samples out
   int64_t preemptions = 0;
+  double transfer_s = 0;     // from leaving the upstream stages to being taken here, all chunks
+  double first_audio_s = 0;  // when the first audible sample left the stage; 0: none yet
+  double audio_s = 0;        // seconds of audio out
+  double underrun_s = 0;     // seconds a listener has waited in silence after playback began
 };
 
 struct OutputMessage {
@@ -64,6 +68,7 @@ struct OutputMessage {
   double stage_submit_ts = 0;
   // True on the request's one terminal message: all its final output stages are done.
   bool finished = false;
+  int32_t segment = 0;  // of a resumable request: whose answer this is
 };
 
 // A stage that is not final has finished its part.
@@ -80,6 +85,21 @@ struct ErrorMessage {
   std::optional<int32_t> stage_id;
   Status error;
   bool fatal = false;
+};
+
+// What an acknowledged abort has ended.
+struct AbortResult {
+  std::string request_id;
+  // The request's terminal message, with what its stages had produced and not handed out.
+  OutputMessage output;
+};
+
+// One replica's answer to a control method.
+struct RpcResult {
+  int32_t stage_id = 0;
+  int32_t replica_id = 0;
+  Status status;
+  std::string result_json;  // empty when status is not OK
 };
 
 using EngineMessage = std::variant<OutputMessage, StageMetricsMessage, ErrorMessage>;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,10 +49,19 @@ struct ChatMessage {
 
 struct TextPrompt {
   std::string text;  // taken as it is: no chat template
+  // One item for each media placeholder of the text, in their order.
+  std::vector<MediaItem> multi_modal_data = {};
 };
 
 struct TokensPrompt {
   std::vector<int32_t> token_ids;
+  std::vector<MediaItem> multi_modal_data = {};  // as of TextPrompt
+};
+
+// Rows that take the place of stage 0's token embeddings.
+struct EmbedsPrompt {
+  int64_t hidden_size = 0;
+  std::vector<float> values;  // [num_tokens, hidden_size]
 };
 
 struct ChatPrompt {
@@ -63,7 +73,13 @@ struct ChatPrompt {
   bool use_audio_in_video = false;
 };
 
-using Prompt = std::variant<TextPrompt, TokensPrompt, ChatPrompt>;
+using Prompt = std::variant<TextPrompt, TokensPrompt, ChatPrompt, EmbedsPrompt>;
+
+// A PEFT adapter, by vLLM's names. Loaded at its first use; later ones need only the name.
+struct LoraRequest {
+  std::string lora_name;
+  std::string lora_path;  // directory with adapter_config.json; empty: already loaded
+};
 
 // The arguments of AsyncOmniEngine::add_request, by vLLM-Omni's names.
 struct AddRequest {
@@ -80,6 +96,41 @@ struct AddRequest {
   int32_t priority = 0;
   // How long to wait for room when the request queue is full; 0 answers at once.
   double queue_timeout_s = 0;
+  // The prompt as the caller typed it, for traces; never tokenized.
+  std::string prompt_text;
+  // The last stage that may run; outputs of later ones are not wanted. None: no limit.
+  std::optional<int32_t> final_stage_id;
+  // When the caller got the request, in seconds since the epoch; none: now.
+  std::optional<double> arrival_time;
+  // Applies on the stages that the adapter has weights for.
+  std::optional<LoraRequest> lora_request;
+  // JSON object of tokenizer options: add_special_tokens, truncate_prompt_tokens; empty: none.
+  std::string tokenization_kwargs_json;
+  // W3C trace context of the caller: traceparent, tracestate. Spans of every stage join it.
+  std::map<std::string, std::string> trace_headers;
+  // The replica to use in every stage; an error when a pool has fewer.
+  std::optional<int32_t> data_parallel_rank;
+  // Whether the thinking section is over (for structured output).
+  std::optional<bool> reasoning_ended;
+  // More input follows by add_streaming_update().
+  bool resumable = false;
+  // Ends the request with an error when it lives longer; none: the engine's limit.
+  std::optional<double> timeout_s;
+};
+
+// The arguments of AsyncOmniEngine::add_streaming_update: a further segment of a resumable request.
+// Its prompt continues the context after all earlier segments and their answers; its sampling
+// parameters hold for its own answer, and max_tokens 0 takes the input in without answering.
+struct StreamingUpdate {
+  std::string request_id;
+  Prompt prompt;
+  std::string prompt_text;
+  std::vector<SamplingParams> sampling_params_list;  // empty: those of the request's beginning
+  // As of AddRequest; when given they must be what the request began with.
+  std::optional<int32_t> final_stage_id;
+  std::vector<int32_t> final_output_stage_ids;
+  std::optional<double> arrival_time;
+  bool resumable = true;  // false: the last segment
 };
 
 }  // namespace tutti

@@ -8,6 +8,8 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "backend/executor.h"
@@ -55,8 +57,12 @@ class StageEngine {
   virtual Status admit(StageRequest request) = 0;
   // A chunk for a running sequence. Unknown keys are ignored (the sequence has just ended).
   virtual void append(StageChunk chunk) = 0;
-  // Lets go of a sequence and its memory at once; false when unknown.
-  virtual bool abort(RequestKey key) = 0;
+  // A further segment of a resumable sequence: input behind all it was given and has produced. Its
+  // answer begins when that of the segment before is complete. Unknown keys are ignored.
+  virtual Status extend(StageSegment segment);
+  // Lets go of a sequence and its memory at once; what it had produced and not handed out, or none
+  // when the key is unknown.
+  virtual std::optional<StageOutput> abort(RequestKey key) = 0;
   // Whether step() would compute something now.
   virtual bool has_runnable_work() const = 0;
   // Schedules, runs and publishes one step; appends to `outputs`.
@@ -66,6 +72,13 @@ class StageEngine {
   virtual void reset_mm_cache() {}
   // Forgets the KV blocks of prefixes that no running request holds.
   virtual void reset_prefix_cache() {}
+  // Control methods of this kind of engine beyond those of every replica (add_lora, ...): a JSON
+  // result, or none when the method is not known here.
+  virtual std::optional<Result<std::string>> control(const std::string& method,
+                                                     const std::string& args_json);
+  // Gives back the KV cache's memory until wake_up(); an error while sequences are live.
+  virtual Status sleep() { return {}; }
+  virtual Status wake_up() { return {}; }
 };
 
 // tokenizer: for stages whose tokens are text (detokenization, stop strings); may be null.

@@ -76,6 +76,14 @@ class ArModel {
   // A further chunk from upstream. Host work only.
   virtual Status append(ArSequence& sequence, StagePayload payload, bool last) = 0;
 
+  // A further segment of a resumable sequence (StageInput::resumable): `generated` becomes part of
+  // the prompt, the input follows. Positions that are computed stay as they are, so the prompt only
+  // grows. The next payload begins anew: what downstream stages need of the whole context. Host
+  // work only.
+  virtual Status extend(ArSequence&, std::span<const int32_t> /*generated*/, const StageInput&) {
+    return unimplemented("This model does not take further segments of a request.");
+  }
+
   // Length of the prompt in positions, or -1 while it is not known (more chunks must come).
   virtual int64_t prompt_length(const ArSequence& sequence) const = 0;
   // Prompt token ids for penalties and the prefix cache; empty when prompt_has_token_ids is false.

@@ -31,6 +31,8 @@ enum class StageType : uint8_t { kLlm, kGeneration, kDiffusion };
 struct EdgeContext {
   int32_t from_stage = 0;
   int32_t to_stage = 0;
+  std::string companion_role =
+      {};  // of a companion's output ("negative"); empty: the request's own
 };
 using StageInputProcessor =
     std::function<Result<StagePayload>(const EdgeContext&, StagePayload upstream, bool last)>;

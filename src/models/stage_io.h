@@ -32,6 +32,8 @@ struct StageInput {
   bool last = true;      // no chunk will follow
   std::string voice;     // resolved name in the model's spelling; empty: default
   std::optional<int32_t> num_new_tokens_hint;
+  // Further segments will follow after the answer: payload rows must be kept for them.
+  bool resumable = false;
 };
 
 // A further piece of a running sequence's input.
@@ -50,6 +52,18 @@ struct StageRequest {
   int32_t priority = 0;
   bool streams_payload = true;  // outputs go on in chunks (async_chunk, or to the user)
   bool wants_payload = false;   // a downstream stage of this request consumes the payload
+  std::string lora_name;        // adapter that its rows go through, where the stage has it
+  std::optional<bool> reasoning_ended;
+  int32_t segment = 0;
+};
+
+// A further segment of a resumable sequence: input behind all that was put in and produced so far.
+struct StageSegment {
+  RequestKey key;
+  StageInput input;  // `resumable` false: the last one
+  SamplingParams sampling_params;
+  uint64_t seed = 0;
+  int32_t segment = 0;
 };
 
 // New output of one sequence since the last one. `payload` is for the next stage, `delta` for the
@@ -58,7 +72,9 @@ struct StageOutput {
   RequestKey key;
   StagePayload payload;
   StageOutputDelta delta;
-  bool finished = false;
+  bool finished = false;          // the sequence is over
+  bool segment_finished = false;  // its segment's answer is complete; set with `finished` too
+  int32_t segment = 0;
   Status error;
   StageMetrics metrics;
 };

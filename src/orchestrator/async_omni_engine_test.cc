@@ -339,7 +339,7 @@ TEST_F(AsyncOmniEngineTest, ADeadReplicaFailsWhatWasBoundToItAndIsNoticed) {
       return {};
     }
     void append(StageChunk) override {}
-    bool abort(RequestKey) override { return true; }
+    std::optional<StageOutput> abort(RequestKey) override { return std::nullopt; }
     bool has_runnable_work() const override { return admitted_; }
     void step(std::vector<StageOutput>&) override { throw std::runtime_error("heart failure"); }
     EngineStats stats() const override { return {}; }

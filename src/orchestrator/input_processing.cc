@@ -79,9 +79,9 @@ Result<std::vector<int32_t>> RequestProcessor::prompt_token_ids(const Prompt& pr
 Result<std::unique_ptr<AcceptedRequest>> RequestProcessor::process(AddRequest request) const {
   auto accepted = std::make_unique<AcceptedRequest>();
   TUTTI_ASSIGN_OR_RETURN(accepted->final_output_stage_ids, wanted_outputs(request));
-  TUTTI_ASSIGN_OR_RETURN(accepted->sampling_params, sampling_params(request));
-  TUTTI_ASSIGN_OR_RETURN(accepted->input, stage_input(request));
-  const auto tokens = static_cast<int64_t>(accepted->input.payload.token_ids.size());
+  TUTTI_ASSIGN_OR_RETURN(accepted->segment.sampling_params, sampling_params(request));
+  TUTTI_ASSIGN_OR_RETURN(accepted->segment.input, stage_input(request));
+  const auto tokens = static_cast<int64_t>(accepted->segment.input.payload.token_ids.size());
   if (max_prompt_tokens_ > 0 && tokens > max_prompt_tokens_) {
     return invalid_argument(
                fmt::format("The prompt has {} tokens; the context holds {}, of which at least one "
@@ -94,7 +94,7 @@ Result<std::unique_ptr<AcceptedRequest>> RequestProcessor::process(AddRequest re
   const uint64_t drawn = draw_seed();
   for (int32_t s = 0; s < graph_->size(); ++s) {
     const uint64_t own = mix64(drawn + static_cast<uint64_t>(s));
-    accepted->seeds.push_back(accepted->sampling_params[s].seed.value_or(own));
+    accepted->segment.seeds.push_back(accepted->segment.sampling_params[s].seed.value_or(own));
   }
   return accepted;
 }

@@ -54,6 +54,16 @@ double Orchestrator::seconds_now() const { return to_seconds(clock_.now() - opti
 
 void Orchestrator::on(RequestsReadyMessage) { admit(); }
 
+void Orchestrator::on(UpdateMessage) {}
+
+void Orchestrator::on(RpcMessage message) {
+  rpc_outputs_.try_push(RpcAnswer{message.ticket, unimplemented("No control methods yet."), {}});
+}
+
+void Orchestrator::on(ReplicaMessage) {}
+
+void Orchestrator::on(TimerMessage) {}
+
 void Orchestrator::on(AbortMessage message) {
   for (const RequestKey key : message.keys) {
     if (const auto found = live_.find(key); found != live_.end()) {
@@ -80,9 +90,6 @@ void Orchestrator::on(StageEvent event) {
   } else if (const auto* died = std::get_if<DiedEvent>(&event.body)) {
     on_replica_died(event, died->cause);
     admit();
-  } else {
-    // Who asked and has given up waiting leaves the queue full; the answer is dropped then.
-    rpc_outputs_.try_push(std::move(event));
   }
 }
 
@@ -222,10 +229,10 @@ bool Orchestrator::submit(RequestProgress& progress, int32_t stage, bool complet
   auto request = std::make_unique<StageRequest>();
   request->key = accepted.key;
   request->request_id = accepted.request_id;
-  if (graph_->spec(stage).sources.empty()) request->input = accepted.input;
-  request->input.voice = accepted.input.voice;
-  request->sampling_params = accepted.sampling_params[stage];
-  request->seed = accepted.seeds[stage];
+  if (graph_->spec(stage).sources.empty()) request->input = accepted.segment.input;
+  request->input.voice = accepted.segment.input.voice;
+  request->sampling_params = accepted.segment.sampling_params[stage];
+  request->seed = accepted.segment.seeds[stage];
   request->priority = accepted.priority;
   request->streams_payload = options_.async_chunk || at.wanted_output;
   request->wants_payload = at.feeds_others;

@@ -58,7 +58,11 @@ class Orchestrator {
   using State = StageProgress::State;
 
   void on(RequestsReadyMessage message);
+  void on(UpdateMessage message);
   void on(AbortMessage message);
+  void on(RpcMessage message);
+  void on(ReplicaMessage message);
+  void on(TimerMessage message);
   void on(StageEvent event);
   void on(OutputRoomMessage message);
   void on(ShutdownMessage message);

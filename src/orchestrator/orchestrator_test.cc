@@ -74,8 +74,8 @@ class OrchestratorTest : public testing::Test {
     request->key = RequestKey(key);
     request->request_id = "r" + std::to_string(key);
     request->input.voice = "Ana";
-    request->sampling_params.resize(static_cast<size_t>(graph_->size()));
-    for (int32_t s = 0; s < graph_->size(); ++s) request->seeds.push_back(100 * key + s);
+    request->segment.sampling_params.resize(static_cast<size_t>(graph_->size()));
+    for (int32_t s = 0; s < graph_->size(); ++s) request->segment.seeds.push_back(100 * key + s);
     request->final_output_stage_ids = std::move(wanted);
     request->priority = 3;
     ASSERT_EQ(requests_.try_push(std::move(request)), QueueResult::kOk);

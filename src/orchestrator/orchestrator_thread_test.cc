@@ -24,8 +24,8 @@ std::unique_ptr<AcceptedRequest> request(uint64_t key) {
   auto accepted = std::make_unique<AcceptedRequest>();
   accepted->key = RequestKey(key);
   accepted->request_id = "r" + std::to_string(key);
-  accepted->sampling_params.resize(1);
-  accepted->seeds.resize(1);
+  accepted->segment.sampling_params.resize(1);
+  accepted->segment.seeds.resize(1);
   accepted->final_output_stage_ids = {0};
   return accepted;
 }

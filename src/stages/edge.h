@@ -5,10 +5,12 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "tutti/status.h"
 
+#include "base/clock.h"
 #include "models/stage_io.h"
 #include "stages/stage_graph.h"
 
@@ -18,7 +20,9 @@ namespace tutti {
 struct UpstreamChunk {
   int32_t from_stage = 0;
   StagePayload payload;
-  bool last = false;  // `from_stage` has ended
+  bool last = false;                // `from_stage` has ended (its segment, of a resumable request)
+  std::string companion_role = {};  // empty: of the request itself
+  TimePoint sent = {};              // when it left upstream
 };
 
 // One payload out of several, in order: token ids one after the other, tensors of one name along

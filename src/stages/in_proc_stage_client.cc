@@ -120,7 +120,9 @@ void InProcStageClient::serve(Shared& s, ReplicaCore& core) {
     if (core.has_runnable_work()) status = core.step(outputs);
     s.publish(core.stats());
     if (!outputs.empty()) s.post(OutputsEvent{std::move(outputs)});
-    for (RpcEvent& event : core.take_rpc_events()) s.post(std::move(event));
+    for (CommandAnswer& answer : core.take_answers()) {
+      std::visit([&](auto& event) { s.post(std::move(event)); }, answer);
+    }
     if (!status.ok()) {
       s.post(DiedEvent{std::move(status)});
       return;

@@ -121,7 +121,7 @@ class ThrowingEngine final : public StageEngine {
     return {};
   }
   void append(StageChunk) override {}
-  bool abort(RequestKey) override { return false; }
+  std::optional<StageOutput> abort(RequestKey) override { return std::nullopt; }
   bool has_runnable_work() const override { return has_work_; }
   void step(std::vector<StageOutput>&) override { throw std::runtime_error("wild pointer"); }
   EngineStats stats() const override { return {}; }

@@ -51,7 +51,7 @@ Status ReplicaCore::append(ChunkCommand& command) {
   return {};
 }
 
-Result<std::string> ReplicaCore::call(const RpcCommand& command) const {
+Result<std::string> ReplicaCore::call(const RpcCommand& command) {
   if (command.method == "ping") return std::string("\"pong\"");
   if (command.method == "reset_mm_cache") {
     engine_->reset_mm_cache();
@@ -63,21 +63,29 @@ Result<std::string> ReplicaCore::call(const RpcCommand& command) const {
 
 void ReplicaCore::apply(StageCommand command, std::vector<StageOutput>& outputs) {
   if (const auto* abort = std::get_if<AbortCommand>(&command)) {
-    engine_->abort(abort->key);
+    std::optional<StageOutput> held = engine_->abort(abort->key);
+    answers_.push_back(AbortedEvent{abort->key, held ? std::move(*held) : StageOutput{}});
     return;
   }
   if (const auto* rpc = std::get_if<RpcCommand>(&command)) {
-    rpc_events_.push_back({rpc->ticket, call(*rpc)});
+    answers_.push_back(RpcEvent{rpc->ticket, call(*rpc)});
     return;
   }
-  auto* submit_command = std::get_if<SubmitCommand>(&command);
-  const RequestKey key =
-      submit_command ? submit_command->request->key : std::get<ChunkCommand>(command).key;
+  RequestKey key;
   Status status;
   try {
-    status = submit_command ? submit(*submit_command) : append(std::get<ChunkCommand>(command));
+    if (auto* submitted = std::get_if<SubmitCommand>(&command)) {
+      key = submitted->request->key;
+      status = submit(*submitted);
+    } else if (auto* segment = std::get_if<SegmentCommand>(&command)) {
+      key = segment->segment.key;
+      status = engine_->extend(std::move(segment->segment));
+    } else {
+      key = std::get<ChunkCommand>(command).key;
+      status = append(std::get<ChunkCommand>(command));
+    }
   } catch (...) {
-    status = status_of_current_exception(submit_command ? "Admission" : "Taking a chunk");
+    status = status_of_current_exception("Taking input");
   }
   if (status.ok()) return;
   // The engine may or may not have kept it; unknown keys are ignored.

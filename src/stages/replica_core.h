@@ -14,6 +14,8 @@
 
 namespace tutti {
 
+using CommandAnswer = std::variant<AbortedEvent, RpcEvent>;
+
 class ReplicaCore {
  public:
   ReplicaCore(StageId stage, std::shared_ptr<const StageGraph> graph,
@@ -24,19 +26,20 @@ class ReplicaCore {
   bool has_runnable_work() const { return engine_->has_runnable_work(); }
   // Not OK: the step threw, the engine's state is uncertain and the replica must not go on.
   Status step(std::vector<StageOutput>& outputs);
-  // Answers of control methods since the last call.
-  std::vector<RpcEvent> take_rpc_events() { return std::exchange(rpc_events_, {}); }
+  // Answers to aborts and control methods since the last call. They come after the outputs that
+  // apply() and step() have appended.
+  std::vector<CommandAnswer> take_answers() { return std::exchange(answers_, {}); }
   EngineStats stats() const { return engine_->stats(); }
 
  private:
   Status submit(SubmitCommand& command);
   Status append(ChunkCommand& command);
-  Result<std::string> call(const RpcCommand& command) const;
+  Result<std::string> call(const RpcCommand& command);
 
   const int32_t stage_;
   const std::shared_ptr<const StageGraph> graph_;
   const std::unique_ptr<StageEngine> engine_;
-  std::vector<RpcEvent> rpc_events_;
+  std::vector<CommandAnswer> answers_;
 };
 
 // The message of an exception, for a Status.

@@ -33,6 +33,11 @@ struct ChunkCommand {
   UpstreamChunk chunk;
   bool complete = false;
 };
+// A further segment of a sequence whose request was resumable.
+struct SegmentCommand {
+  StageSegment segment;
+};
+// Lets go of the sequence; answered by an AbortedEvent, also when the key is unknown.
 struct AbortCommand {
   RequestKey key;
 };
@@ -42,7 +47,8 @@ struct RpcCommand {
   std::string method;
   std::string args_json;
 };
-using StageCommand = std::variant<SubmitCommand, ChunkCommand, AbortCommand, RpcCommand>;
+using StageCommand =
+    std::variant<SubmitCommand, ChunkCommand, SegmentCommand, AbortCommand, RpcCommand>;
 
 // --- events
 // The engine is loaded and takes requests.
@@ -56,6 +62,11 @@ struct RoomEvent {};
 struct OutputsEvent {
   std::vector<StageOutput> outputs;
 };
+// The sequence's memory is free; nothing more of it follows.
+struct AbortedEvent {
+  RequestKey key;
+  StageOutput held;  // what it had produced and not handed out
+};
 struct RpcEvent {
   uint64_t ticket = 0;
   Result<std::string> result_json;
@@ -63,7 +74,9 @@ struct RpcEvent {
 struct StageEvent {
   StageId stage;
   ReplicaId replica;
-  std::variant<ReadyEvent, DiedEvent, RoomEvent, OutputsEvent, RpcEvent> body;
+  std::variant<ReadyEvent, DiedEvent, RoomEvent, OutputsEvent, AbortedEvent, RpcEvent> body;
+  // Counts the restarts of the replica; events of an earlier life are ignored.
+  uint32_t incarnation = 0;
 };
 using StageEventSink = std::function<void(StageEvent)>;
 

@@ -204,9 +204,9 @@ void SimWorld::arrive() {
   }
   request->key = RequestKey(key);
   request->request_id = client.id;
-  request->sampling_params.resize(graph_->size());
-  for (auto& params : request->sampling_params) params.max_tokens = client.tokens;
-  request->seeds.resize(graph_->size());
+  request->segment.sampling_params.resize(graph_->size());
+  for (auto& params : request->segment.sampling_params) params.max_tokens = client.tokens;
+  request->segment.seeds.resize(graph_->size());
   request->final_output_stage_ids = client.wanted;
   if (requests_->try_push(std::move(request)) != QueueResult::kOk) {
     ++stats_.refused;

@@ -84,12 +84,16 @@ void ArEngine::append(StageChunk chunk) {
   if (!status.ok()) end_with_error(sequence, std::move(status), early_outputs_);
 }
 
-bool ArEngine::abort(RequestKey key) {
+std::optional<StageOutput> ArEngine::abort(RequestKey key) {
   std::erase_if(early_outputs_, [&](const StageOutput& output) { return output.key == key; });
   const auto found = sequences_.find(key);
-  if (found == sequences_.end()) return false;
-  forget(*found->second);
-  return true;
+  if (found == sequences_.end()) return std::nullopt;
+  Sequence& sequence = *found->second;
+  StageOutput held = sequence.held.take();
+  held.key = key;
+  held.metrics = sequence.metrics;
+  forget(sequence);
+  return held;
 }
 
 bool ArEngine::has_runnable_work() const {

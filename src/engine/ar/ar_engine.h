@@ -23,7 +23,7 @@ class ArEngine final : public StageEngine {
 
   Status admit(StageRequest request) override;
   void append(StageChunk chunk) override;
-  bool abort(RequestKey key) override;
+  std::optional<StageOutput> abort(RequestKey key) override;
   bool has_runnable_work() const override;
   void step(std::vector<StageOutput>& outputs) override;
   EngineStats stats() const override;

@@ -44,12 +44,16 @@ void GenerationEngine::append(StageChunk chunk) {
   end_if_done(sequence, early_outputs_);
 }
 
-bool GenerationEngine::abort(RequestKey key) {
+std::optional<StageOutput> GenerationEngine::abort(RequestKey key) {
   std::erase_if(early_outputs_, [&](const StageOutput& output) { return output.key == key; });
   const auto found = sequences_.find(key);
-  if (found == sequences_.end()) return false;
-  forget(*found->second);
-  return true;
+  if (found == sequences_.end()) return std::nullopt;
+  Sequence& sequence = *found->second;
+  StageOutput held = sequence.held.take();
+  held.key = key;
+  held.metrics = sequence.metrics;
+  forget(sequence);
+  return held;
 }
 
 bool GenerationEngine::has_runnable_work() const {

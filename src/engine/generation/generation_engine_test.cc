@@ -230,9 +230,9 @@ TEST_F(GenerationEngineTest, AbortLetsGoAtOnceAndSaysNothingMore) {
   ASSERT_TRUE(admit(0, frames(1, 50), false).ok());
   step();
   EXPECT_EQ(engine_->stats().running, 1);
-  EXPECT_TRUE(engine_->abort(RequestKey(0)));
+  EXPECT_TRUE(engine_->abort(RequestKey(0)).has_value());
   EXPECT_EQ(model_->num_sequences_alive, 0);
-  EXPECT_FALSE(engine_->abort(RequestKey(0)));
+  EXPECT_FALSE(engine_->abort(RequestKey(0)).has_value());
   EXPECT_FALSE(engine_->has_runnable_work());
   step();
   EXPECT_EQ(heard_[0].ends, 0);

@@ -73,8 +73,13 @@ class FakeStageEngine final : public StageEngine {
     sequence->complete |= chunk.last;
   }
 
-  bool abort(RequestKey key) override {
-    return std::erase_if(sequences_, [&](auto& s) { return s.request.key == key; }) > 0;
+  std::optional<StageOutput> abort(RequestKey key) override {
+    const Sequence* sequence = find(key);
+    if (!sequence) return std::nullopt;
+    StageOutput held;
+    held.key = key;
+    std::erase_if(sequences_, [&](auto& s) { return s.request.key == key; });
+    return held;
   }
 
   bool has_runnable_work() const override {
