@@ -73,7 +73,7 @@ class OrchestratorTest : public testing::Test {
     auto request = std::make_unique<AcceptedRequest>();
     request->key = RequestKey(key);
     request->request_id = "r" + std::to_string(key);
-    request->input.voice = "Ana";
+    request->segment.input.voice = "Ana";
     request->segment.sampling_params.resize(static_cast<size_t>(graph_->size()));
     for (int32_t s = 0; s < graph_->size(); ++s) request->segment.seeds.push_back(100 * key + s);
     request->final_output_stage_ids = std::move(wanted);
