@@ -53,6 +53,7 @@ struct StageRequest {
   bool streams_payload = true;  // outputs go on in chunks (async_chunk, or to the user)
   bool wants_payload = false;   // a downstream stage of this request consumes the payload
   std::string lora_name;        // adapter that its rows go through, where the stage has it
+  std::string lora_path;        // where a replica that does not have it (a restarted one) finds it
   std::optional<bool> reasoning_ended;
   int32_t segment = 0;
 };

@@ -48,6 +48,7 @@ struct AcceptedRequest {
   std::optional<int32_t> data_parallel_rank;
   uint64_t route_hash = 0;  // requests of equal hash go to one replica under RouterPolicy::kSticky
   std::string lora_name;
+  std::string lora_path;  // goes with the name into every StageRequest
   std::optional<bool> reasoning_ended;
   double arrival_s = 0;                   // engine's epoch
   TimePoint deadline = TimePoint::max();  // ends with an error then
