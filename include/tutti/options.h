@@ -70,6 +70,12 @@ struct EngineOptions {
   double replica_wait_s = 30;          // how long requests wait for a replica to come back
   int32_t max_loras = 8;               // adapters loaded at once, per stage
   int32_t max_lora_rank = 64;
+  // Timeline of the latest requests in Chrome trace format, written at shutdown; empty: none.
+  std::string trace_out;
+  int32_t trace_events = 1 << 16;  // kept for it; the oldest go first
+  // Spans of requests go to this OpenTelemetry collector by OTLP/HTTP JSON:
+  // "http://HOST:PORT/v1/traces"; empty: none.
+  std::string otlp_endpoint;
   // Overrides default_sampling_params_list where given (one entry per stage).
   std::vector<SamplingParams> default_sampling_params_list;
   LoadProgress on_progress;

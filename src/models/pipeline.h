@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -61,6 +62,16 @@ struct LoadOptions {
   std::stop_token cancel = {};
 };
 
+// How a prompt becomes stage 0's input, beside the prompt itself.
+struct PromptOptions {
+  // Whether the tokenizer adds its special tokens; none: to text prompts, not to chats, whose
+  // template has them.
+  std::optional<bool> add_special_tokens = {};
+  // A further segment: it continues a context that ends with an answer. Of a chat the new messages
+  // alone are given.
+  bool continues = false;
+};
+
 // A model's stages and everything of it that is not a network. Immutable after loading.
 class Pipeline {
  public:
@@ -73,7 +84,8 @@ class Pipeline {
 
   // Stage 0's input from a prompt: template, tokenizer, media. Runs in the caller's thread and is
   // thread-safe. Errors name what was found and what is allowed.
-  virtual Result<StageInput> process_prompt(const Prompt& prompt) const = 0;
+  virtual Result<StageInput> process_prompt(const Prompt& prompt,
+                                            const PromptOptions& options = {}) const = 0;
   // The model's spelling of a voice (names compare case-insensitively; empty: the default), or an
   // error that lists the known ones.
   virtual Result<std::string> resolve_voice(const std::string& voice) const = 0;

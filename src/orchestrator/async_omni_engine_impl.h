@@ -48,11 +48,28 @@ class AsyncOmniEngineImpl final : public AsyncOmniEngine {
   Result<StageRuntimeInfo> get_stage_metadata(int32_t stage_id) const override;
 
   Status add_request(AddRequest request) override;
+  void add_request_async(AddRequest request, std::function<void(Status)> done) override;
+  Status add_streaming_update(StreamingUpdate update) override;
+  void add_streaming_update_async(StreamingUpdate update,
+                                  std::function<void(Status)> done) override;
   Status abort(const std::vector<std::string>& request_ids) override;
+  void abort_async(std::vector<std::string> request_ids,
+                   std::function<void(Result<std::vector<AbortResult>>)> done) override;
   Result<std::optional<EngineMessage>> try_get_output(double timeout_s) override;
+  void try_get_output_async(std::function<void(Result<EngineMessage>)> done) override;
+  Result<std::vector<RpcResult>> collective_rpc(const std::string& method, double timeout_s,
+                                                const std::string& args_json,
+                                                const std::string& kwargs_json,
+                                                const std::vector<int32_t>& stage_ids) override;
+  void collective_rpc_async(std::string method, double timeout_s, std::string args_json,
+                            std::string kwargs_json, std::vector<int32_t> stage_ids,
+                            std::function<void(Result<std::vector<RpcResult>>)> done) override;
+  Result<int32_t> add_replica(int32_t stage_id, double timeout_s) override;
+  Status remove_replica(int32_t stage_id, int32_t replica_id, double timeout_s) override;
 
   bool is_alive() const override { return health().ok(); }
   Status health() const override;
+  OmniStats stats() const override;
   void shutdown() override;
 
  private:

@@ -2,6 +2,7 @@
 // stages/stage_client.h (to replicas).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -37,6 +38,13 @@ struct CompanionRequest {
   StageInput input;
 };
 
+// What the caller's side may see of a request in progress. Owned by the AcceptedRequest alone, so
+// that it is gone when the request has ended.
+struct RequestHandle {
+  // Segments of a resumable request whose answers are complete; the orchestrator counts them.
+  std::atomic<int32_t> segments_done{0};
+};
+
 // A request whose input has been processed in the caller's thread: ready to submit.
 struct AcceptedRequest {
   RequestKey key;
@@ -54,6 +62,7 @@ struct AcceptedRequest {
   TimePoint deadline = TimePoint::max();  // ends with an error then
   std::string prompt_text;                // for traces
   std::map<std::string, std::string> trace_headers;
+  std::shared_ptr<RequestHandle> handle;  // may be none
 };
 using RequestQueue = DualQueue<std::unique_ptr<AcceptedRequest>>;
 using OutputQueue = DualQueue<EngineMessage>;

@@ -33,7 +33,7 @@ Orchestrator::Orchestrator(std::shared_ptr<const StageGraph> graph, const StageP
     : graph_(std::move(graph)),
       pools_(pools),
       requests_(queues.requests),
-      outputs_(queues.outputs),
+      outputs_(queues.outputs, options.on_message),
       rpc_outputs_(queues.rpc_outputs),
       clock_(clock),
       options_(std::move(options)) {}

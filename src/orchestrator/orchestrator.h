@@ -31,6 +31,11 @@ struct OrchestratorOptions {
   TimePoint epoch;
   // Called when a replica has become ready or dead (with the cause).
   std::function<void(StageId, ReplicaId, ReplicaState, const Status&)> on_replica_state;
+  // Called when a request is begun again after its replica died.
+  std::function<void(RequestKey)> on_retry = {};
+  // Called with every message of a request as it is emitted, before it may be merged; for counters
+  // and timelines.
+  std::function<void(RequestKey, const EngineMessage&)> on_message = {};
 };
 
 struct OrchestratorQueues {

@@ -33,6 +33,7 @@ void merge_output(OutputMessage& message, OutputMessage more) {
 }
 
 void OutputBuffer::emit(RequestKey key, EngineMessage message) {
+  if (observer_) observer_(key, message);
   if (waiting_.empty() && queue_.try_push(std::move(message)) == QueueResult::kOk) return;
   auto* output = std::get_if<OutputMessage>(&message);
   if (!output) {

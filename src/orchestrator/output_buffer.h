@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <unordered_map>
 
@@ -19,7 +20,11 @@ namespace tutti {
 
 class OutputBuffer {
  public:
-  explicit OutputBuffer(OutputQueue& queue) : queue_(queue) {}
+  using Observer = std::function<void(RequestKey, const EngineMessage&)>;
+
+  // `observer` sees every message as it is emitted; may be empty.
+  explicit OutputBuffer(OutputQueue& queue, Observer observer = {})
+      : queue_(queue), observer_(std::move(observer)) {}
 
   // `key` identifies the request among the waiting messages.
   void emit(RequestKey key, EngineMessage message);
@@ -48,6 +53,7 @@ class OutputBuffer {
   void forget_front();
 
   OutputQueue& queue_;
+  const Observer observer_;
   std::list<Waiting> waiting_;                              // oldest first
   std::unordered_map<Slot, Position, SlotHash> mergeable_;  // waiting OutputMessages
 };

@@ -64,7 +64,8 @@ class Qwen3OmniMoePipeline final : public Pipeline {
   const std::vector<StageSpec>& stages() const override { return stages_; }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return text_.tokenizer; }
   const std::vector<std::string>& voices() const override { return voices_; }
-  Result<StageInput> process_prompt(const Prompt& prompt) const override;
+  Result<StageInput> process_prompt(const Prompt& prompt,
+                                    const PromptOptions& options) const override;
   Result<std::string> resolve_voice(const std::string& voice) const override;
   Result<std::unique_ptr<ArModel>> load_ar(int32_t stage, const LoadOptions&) const override;
   Result<std::unique_ptr<GenerationModel>> load_generation(int32_t stage,
@@ -130,7 +131,8 @@ Result<std::string> Qwen3OmniMoePipeline::resolve_voice(const std::string& voice
       .with_param("voice");
 }
 
-Result<StageInput> Qwen3OmniMoePipeline::process_prompt(const Prompt& prompt) const {
+Result<StageInput> Qwen3OmniMoePipeline::process_prompt(const Prompt& prompt,
+                                                        const PromptOptions& options) const {
   StageInput input;
   std::vector<int32_t>& ids = input.payload.token_ids;
   PromptMedia media;
@@ -141,12 +143,16 @@ Result<StageInput> Qwen3OmniMoePipeline::process_prompt(const Prompt& prompt) co
         "This model directory has no tokenizer; only prompts of token ids are allowed.");
   } else {
     if (const auto* text = std::get_if<TextPrompt>(&prompt)) {
-      TUTTI_ASSIGN_OR_RETURN(ids, text_.tokenizer->encode(text->text));
+      const bool special = options.add_special_tokens.value_or(!options.continues);
+      TUTTI_ASSIGN_OR_RETURN(ids,
+                             text_.tokenizer->encode(text->text, {.add_special_tokens = special}));
     } else {
       const auto& chat = std::get<ChatPrompt>(prompt);
       TUTTI_ASSIGN_OR_RETURN(const std::string rendered, render_chat(chat));
       TUTTI_ASSIGN_OR_RETURN(media, chat_media(chat));
-      TUTTI_ASSIGN_OR_RETURN(ids, text_.tokenizer->encode(rendered));
+      const bool special = options.add_special_tokens.value_or(false);
+      TUTTI_ASSIGN_OR_RETURN(ids,
+                             text_.tokenizer->encode(rendered, {.add_special_tokens = special}));
     }
     TUTTI_ASSIGN_OR_RETURN(ids, expand_placeholders(config_.thinker, ids, media));
   }

@@ -20,7 +20,7 @@ class FakePipeline final : public Pipeline {
   std::shared_ptr<const Tokenizer> tokenizer() const override { return nullptr; }
   const std::vector<std::string>& voices() const override { return voices_; }
 
-  Result<StageInput> process_prompt(const Prompt& prompt) const override {
+  Result<StageInput> process_prompt(const Prompt& prompt, const PromptOptions&) const override {
     StageInput input;
     if (const auto* tokens = std::get_if<TokensPrompt>(&prompt)) {
       input.payload.token_ids = tokens->token_ids;
