@@ -55,6 +55,11 @@ struct EngineOptions {
   bool enable_prefix_caching = true;
   // Encoder outputs of pictures, sounds and clips that stay for later requests; 0: none.
   int64_t mm_cache_bytes = int64_t{256} << 20;
+  // Hosts, and their subdomains, that http(s):// URLs of media may name; empty: none. Addresses
+  // that are not in the public network are refused whatever the name.
+  std::vector<std::string> allowed_media_domains;
+  // Directory below which file:// URLs of media may lie; empty: none.
+  std::string allowed_media_path;
   int32_t request_queue_size = 256;
   int32_t output_queue_size = 4096;
   // One per stage; empty: defaults.

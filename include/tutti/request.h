@@ -19,12 +19,25 @@ struct Clip;  // media/clip.h: a clip that the engine's own code has decoded
 
 enum class MediaKind : uint8_t { kAudio, kImage, kVideo };
 
-// One picture, sound or clip: a file, a URL (data:, and others where allowed) or bytes in memory.
+// One picture, sound or clip: a file, a URL or bytes in memory. URLs: data: always, http(s):// and
+// file:// as EngineOptions allow.
 struct MediaItem {
   MediaKind kind = MediaKind::kImage;
   std::string path_or_url;                                        // empty when `bytes` is given
   std::shared_ptr<const std::vector<std::byte>> bytes = nullptr;  // shared, never copied
   std::shared_ptr<const Clip> clip = nullptr;                     // internal; of videos
+  // `path_or_url` may be the path of any file. Set it for paths of your own user at this machine;
+  // never for what came over a network.
+  bool trusted_path = false;
+
+  // The file at a path that is vouched for; URLs are what they are anywhere.
+  static MediaItem file(MediaKind kind, std::string path_or_url) {
+    MediaItem item;
+    item.kind = kind;
+    item.path_or_url = std::move(path_or_url);
+    item.trusted_path = true;
+    return item;
+  }
 };
 
 struct ContentPart {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <string_view>
@@ -64,6 +65,14 @@ struct File {
 Status unreadable(const std::string& path, int error) {
   const std::string message = fmt::format("cannot read '{}': {}", path, std::strerror(error));
   return error == ENOENT ? not_found(message) : invalid_argument(message);
+}
+
+// Empty when the system does not tell.
+std::string real_path_of(int descriptor) {
+  std::array<char, 4096> path;
+  const std::string link = fmt::format("/proc/self/fd/{}", descriptor);
+  const ssize_t size = readlink(link.c_str(), path.data(), path.size());
+  return std::string(path.data(), size < 0 ? 0 : static_cast<size_t>(size));
 }
 
 }  // namespace
@@ -154,10 +163,15 @@ Status check_media_bytes(std::span<const std::byte> bytes, int64_t max_bytes) {
   return {};
 }
 
-Result<std::vector<std::byte>> read_media_file(const std::string& path, int64_t max_bytes) {
+Result<std::vector<std::byte>> read_media_file(
+    const std::string& path, int64_t max_bytes,
+    const std::function<bool(const std::string& real_path)>& is_allowed) {
   // Without O_NONBLOCK a named pipe would wait for a writer.
   const File file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.descriptor < 0) return unreadable(path, errno);
+  if (is_allowed && !is_allowed(real_path_of(file.descriptor))) {
+    return invalid_argument(fmt::format("'{}' leads to a path that is not allowed", path));
+  }
   struct stat info = {};
   if (fstat(file.descriptor, &info) != 0) return unreadable(path, errno);
   if (!S_ISREG(info.st_mode)) {

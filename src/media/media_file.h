@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -43,8 +44,11 @@ Content content_of(std::span<const std::byte> bytes);
 std::string content_name(Content content);
 
 // The file's bytes. Error when it is missing, no regular file, empty, or larger than `max_bytes`;
-// the size is checked before memory is taken.
-Result<std::vector<std::byte>> read_media_file(const std::string& path, int64_t max_bytes);
+// the size is checked before memory is taken. Where `is_allowed` is given, it is asked about the
+// real path of the file that was opened, which may be another than `path` was a moment ago.
+Result<std::vector<std::byte>> read_media_file(
+    const std::string& path, int64_t max_bytes,
+    const std::function<bool(const std::string& real_path)>& is_allowed = nullptr);
 // The same limits for bytes that are in memory already.
 Status check_media_bytes(std::span<const std::byte> bytes, int64_t max_bytes);
 

@@ -4,76 +4,24 @@
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/socket.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <unistd.h>
 
-#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
-#include <thread>
+
+#include "media/http_server_test_util.h"
 
 namespace tutti {
 namespace {
 
 using ::testing::HasSubstr;
-
-// Answers every connection with the same bytes; an empty answer leaves the caller waiting.
-class Server {
- public:
-  explicit Server(std::string answer) : answer_(std::move(answer)) {
-    listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address);
-    listen(listener_, 8);
-    socklen_t size = sizeof address;
-    getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
-    thread_ = std::jthread([this](std::stop_token stop) { serve(stop); });
-  }
-  ~Server() {
-    thread_.request_stop();
-    thread_.join();
-    close(listener_);
-  }
-  std::string url(const std::string& target = "/a.png") const {
-    return "http://127.0.0.1:" + std::to_string(port_) + target;
-  }
-  int connections() const { return connections_; }
-  const std::string& request() const { return request_; }
-
- private:
-  void serve(const std::stop_token& stop) {
-    while (!stop.stop_requested()) {
-      pollfd waiting = {listener_, POLLIN, 0};
-      if (poll(&waiting, 1, 20) <= 0) continue;
-      const int peer = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-      ++connections_;
-      if (!answer_.empty()) {
-        char buffer[4096];
-        const ssize_t got = read(peer, buffer, sizeof buffer);
-        request_.assign(buffer, static_cast<size_t>(std::max<ssize_t>(got, 0)));
-        send(peer, answer_.data(), answer_.size(), MSG_NOSIGNAL);
-      } else {
-        while (!stop.stop_requested()) usleep(10'000);
-      }
-      close(peer);
-    }
-  }
-
-  std::string answer_;
-  int listener_ = -1;
-  int port_ = 0;
-  std::atomic<int> connections_ = 0;
-  std::string request_;
-  std::jthread thread_;
-};
-
-std::string ok(const std::string& body) {
-  return "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) +
-         "\r\nConnection: close\r\n\r\n" + body;
-}
+using testing::http_ok;
+using testing::HttpServer;
 
 UrlPolicy loopback() {
   UrlPolicy policy;
@@ -88,7 +36,7 @@ std::string error_of(const std::string& url, const UrlPolicy& policy, int64_t ma
 }
 
 TEST(UrlFetch, Body) {
-  const Server server(ok("hello"));
+  const HttpServer server(http_ok("hello"));
   const auto body = fetch_url(server.url("/a.png?x=1#part"), 5, loopback());
   ASSERT_TRUE(body.ok()) << body.error().message();
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(body->data()), body->size()), "hello");
@@ -96,7 +44,7 @@ TEST(UrlFetch, Body) {
 }
 
 TEST(UrlFetch, LoopbackIsRefusedBeforeAConnection) {
-  const Server server(ok("secret"));
+  const HttpServer server(http_ok("secret"));
   UrlPolicy policy = loopback();
   policy.allowed_address = UrlPolicy().allowed_address;
   EXPECT_THAT(error_of(server.url(), policy), HasSubstr("not in the public network"));
@@ -107,7 +55,7 @@ TEST(UrlFetch, LoopbackIsRefusedBeforeAConnection) {
 }
 
 TEST(UrlFetch, HostsMustBeAllowed) {
-  const Server server(ok("hello"));
+  const HttpServer server(http_ok("hello"));
   UrlPolicy policy = loopback();
   policy.allowed_domains = {};
   EXPECT_THAT(error_of(server.url(), policy), HasSubstr("unless the operator allows domains"));
@@ -122,22 +70,98 @@ TEST(UrlFetch, HostsMustBeAllowed) {
 }
 
 TEST(UrlFetch, SizesAndStatuses) {
-  const Server large(ok(std::string(2000, 'x')));
+  const HttpServer large(http_ok(std::string(2000, 'x')));
   EXPECT_THAT(error_of(large.url(), loopback()), HasSubstr("larger than"));
-  const Server endless("HTTP/1.1 200 OK\r\n\r\n" + std::string(5000, 'x'));
+  const HttpServer endless("HTTP/1.1 200 OK\r\n\r\n" + std::string(5000, 'x'));
   EXPECT_THAT(error_of(endless.url(), loopback()), HasSubstr("larger than"));
-  const Server empty(ok(""));
+  const HttpServer empty(http_ok(""));
   EXPECT_THAT(error_of(empty.url(), loopback()), HasSubstr("empty (0 bytes)"));
-  const Server cut("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello");
+  const HttpServer cut("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello");
   EXPECT_THAT(error_of(cut.url(), loopback()), HasSubstr("cannot be fetched"));
-  const Server missing("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+  const HttpServer missing("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
   EXPECT_THAT(error_of(missing.url(), loopback()), HasSubstr("404"));
-  const Server moved("HTTP/1.1 302 Found\r\nLocation: http://10.0.0.1/\r\n\r\n");
+  const HttpServer moved("HTTP/1.1 302 Found\r\nLocation: http://10.0.0.1/\r\n\r\n");
   EXPECT_THAT(error_of(moved.url(), loopback()), HasSubstr("redirects are not followed"));
 }
 
+// A key and a certificate of its own for one name, made for the test, and a server that has them.
+class TlsIdentity {
+ public:
+  explicit TlsIdentity(const std::string& name)
+      : key_(EVP_EC_gen("P-256")), certificate_(X509_new()), context_(SSL_CTX_new(TLS_method())) {
+    X509_set_version(certificate_, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(certificate_), 1);
+    X509_gmtime_adj(X509_getm_notBefore(certificate_), -3600);
+    X509_gmtime_adj(X509_getm_notAfter(certificate_), 3600);
+    X509_set_pubkey(certificate_, key_);
+    X509_NAME* subject = X509_get_subject_name(certificate_);
+    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
+                               reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0);
+    X509_set_issuer_name(certificate_, subject);
+    X509_EXTENSION* names =
+        X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, ("DNS:" + name).c_str());
+    X509_add_ext(certificate_, names, -1);
+    X509_EXTENSION_free(names);
+    X509_sign(certificate_, key_, EVP_sha256());
+    SSL_CTX_use_certificate(context_, certificate_);
+    SSL_CTX_use_PrivateKey(context_, key_);
+  }
+  ~TlsIdentity() {
+    SSL_CTX_free(context_);
+    X509_free(certificate_);
+    EVP_PKEY_free(key_);
+  }
+  TlsIdentity(const TlsIdentity&) = delete;
+  TlsIdentity& operator=(const TlsIdentity&) = delete;
+
+  void write_certificate(const std::string& path) const {
+    FILE* file = std::fopen(path.c_str(), "w");
+    PEM_write_X509(file, certificate_);
+    std::fclose(file);
+  }
+  HttpServer::Talk talk() const {
+    return [this](int peer, const std::string& answer) {
+      SSL* connection = SSL_new(context_);
+      SSL_set_fd(connection, peer);
+      char buffer[4096];
+      if (SSL_accept(connection) == 1 && SSL_read(connection, buffer, sizeof buffer) > 0) {
+        SSL_write(connection, answer.data(), static_cast<int>(answer.size()));
+        SSL_shutdown(connection);
+      }
+      SSL_free(connection);
+    };
+  }
+
+ private:
+  EVP_PKEY* key_;
+  X509* certificate_;
+  SSL_CTX* context_;
+};
+
+TEST(UrlFetch, CertificatesAreVerified) {
+  signal(SIGPIPE, SIG_IGN);  // a client that refuses the certificate hangs up on SSL_write()
+  const TlsIdentity identity("localhost");
+  const std::string known =
+      ::testing::TempDir() + "tutti_certificate_" + std::to_string(getpid()) + ".pem";
+  identity.write_certificate(known);
+  UrlPolicy policy = loopback();
+  policy.timeout_s = 10;
+  const auto answer = [&](const std::string& trusted, const std::string& host) {
+    setenv("SSL_CERT_FILE", trusted.c_str(), 1);
+    const HttpServer server(http_ok("hello"), identity.talk());
+    return error_of(server.url("/a.png", "https", host), policy);
+  };
+  EXPECT_EQ(answer(known, "localhost"), "no error");
+  EXPECT_THAT(answer(known, "127.0.0.1"), HasSubstr("certificate verify failed"));
+  EXPECT_THAT(answer("/dev/null", "localhost"), HasSubstr("certificate verify failed"));
+  unsetenv("SSL_CERT_FILE");
+  std::remove(known.c_str());
+  const HttpServer plain(http_ok("hello"));
+  EXPECT_THAT(error_of(plain.url("/", "https"), policy), HasSubstr("cannot be fetched"));
+}
+
 TEST(UrlFetch, EndsInTime) {
-  const Server silent("");
+  const HttpServer silent("");
   UrlPolicy policy = loopback();
   policy.timeout_s = 0.1;
   EXPECT_THAT(error_of(silent.url(), policy), HasSubstr("took longer than the 0.1 s"));

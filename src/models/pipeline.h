@@ -14,6 +14,7 @@
 #include "tutti/options.h"
 #include "tutti/request.h"
 
+#include "media/media_source.h"
 #include "models/ar_model.h"
 #include "models/generation_model.h"
 
@@ -57,6 +58,7 @@ struct LoadOptions {
   uint64_t dummy_seed = 0;
   int32_t max_num_seqs = 16;
   int64_t mm_cache_bytes = int64_t{256} << 20;  // of cached encoder outputs
+  MediaSources media_sources;
   std::function<void(double fraction, const std::string& what)> on_progress;
   // Ends loading early, with an error.
   std::stop_token cancel = {};

@@ -46,7 +46,7 @@ Status check_options(const EngineOptions& options) {
                fmt::format("`load_format` is '{}'; it must be auto or dummy.", options.load_format))
         .with_param("load_format");
   }
-  return {};
+  return check_media_sources(options.allowed_media_domains, options.allowed_media_path);
 }
 
 LoadOptions load_options(const std::filesystem::path& model_dir, const EngineOptions& options) {
@@ -57,6 +57,8 @@ LoadOptions load_options(const std::filesystem::path& model_dir, const EngineOpt
   load.dummy_weights = options.load_format == "dummy";
   load.max_num_seqs = options.max_num_seqs;
   load.mm_cache_bytes = options.mm_cache_bytes;
+  load.media_sources.urls.allowed_domains = options.allowed_media_domains;
+  load.media_sources.directory = options.allowed_media_path;
   return load;
 }
 

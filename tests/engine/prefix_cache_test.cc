@@ -62,10 +62,7 @@ class PrefixCacheTest : public ::testing::Test {
     return make_ar_engine(std::move(model), nullptr, *executor_, options);
   }
   static ContentPart media(MediaKind kind, const char* file) {
-    MediaItem item;
-    item.kind = kind;
-    item.path_or_url = (data_ / "goldens/media" / file).string();
-    return {"", std::move(item)};
+    return {"", MediaItem::file(kind, (data_ / "goldens/media" / file).string())};
   }
   StageInput chat(std::vector<ContentPart> parts) const {
     ChatPrompt prompt;

@@ -125,13 +125,48 @@ TEST_F(Generate, BadMedia) {
   expect_error({"--model", kModel, "--text", "Hi", "--use-audio-in-video", "--video",
                 std::string(TUTTI_TEST_DATA) + "/media/silent.mp4"},
                2, "video 1: it has no sound");
-  expect("--image", "https://example.org/a.png", 2, "the scheme 'https', which is not allowed");
+  expect("--image", "https://example.org/a.png", 2,
+         "image 1: the URL's host is 'example.org'; URLs are off");
+  expect("--image", "file://" + media + "photo_97x61.png", 2, "image 1: it is a file:// URL");
   expect("--image", "data:image/png;base64,!", 2, "image 1: the data URL has byte 33");
   expect_error({"--model", kModel, "--text", "Hi", "--image", media + "photo_97x61.png", "--image",
                 media + "clip_frames"},
                2, "image 2: ");
   expect_error({"--model", kModel, "--text", "Hi", "--raw", "--image", media + "photo_97x61.png"},
                2, "--raw takes no --audio, --image and --video");
+}
+
+TEST_F(Generate, MediaOfUrls) {
+  const std::string media = std::string(TUTTI_TEST_DATA) + "/goldens/media";
+  const auto flags = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--model", kModel, "--text", "Hi", "--temperature", "0",
+                               "--max-tokens", "8", "--quiet"});
+    return more;
+  };
+  const std::string url = "file://" + media + "/photo_97x61.png";
+  const ProcessResult by_url = generate(flags({"--allowed-media-path", media, "--image", url}));
+  EXPECT_EQ(by_url.exit_code, 0) << by_url.err;
+  EXPECT_EQ(by_url.out, generate(flags({"--image", media + "/photo_97x61.png"})).out);
+  expect_error(flags({"--allowed-media-path", media + "/clip_frames", "--image", url}), 2,
+               "not below the path");
+  expect_error(flags({"--allowed-media-path", media, "--image",
+                      "file://" + media + "/../qwen3_omni_moe/checkpoint/config.json"}),
+               2, "not below the path");
+  expect_error(flags({"--allowed-media-path", "/nowhere"}), 2,
+               "`allowed_media_path` is '/nowhere'");
+
+  const auto fetched = [&](const std::string& domains, const std::string& from) {
+    return flags({"--allow-media-domains", domains, "--image", from});
+  };
+  expect_error(fetched("example.org,example.com", "http://evil.net/a.png"), 2,
+               "image 1: the URL's host is 'evil.net'; allowed are example.org, example.com");
+  expect_error(fetched("http://example.org", "http://example.org/"), 2,
+               "`allowed_media_domains` has 'http://example.org'");
+  for (const char* host : {"127.0.0.1:1", "localhost:1", "169.254.169.254", "10.0.0.1"}) {
+    expect_error(fetched("127.0.0.1,localhost,169.254.169.254,10.0.0.1",
+                         std::string("http://") + host + "/a.png"),
+                 2, "not in the public network");
+  }
 }
 
 TEST_F(Generate, TextAndSpeech) {

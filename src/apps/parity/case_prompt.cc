@@ -66,8 +66,8 @@ Result<ContentPart> read_part(const json::value& part, const json::value& settin
     item.kind = MediaKind::kVideo;
     TUTTI_ASSIGN_OR_RETURN(item.clip, read_clip(part, settings, media));
   } else {
-    item.kind = type == "audio" ? MediaKind::kAudio : MediaKind::kImage;
-    item.path_or_url = (media / text_of(part, type)).string();
+    item = MediaItem::file(type == "audio" ? MediaKind::kAudio : MediaKind::kImage,
+                           (media / text_of(part, type)).string());
   }
   return ContentPart{"", std::move(item)};
 }

@@ -41,6 +41,16 @@ void add_engine_flags(CLI::App& command, EngineOptions& options) {
       ->check(CLI::PositiveNumber)
       ->group(group);
   command
+      .add_option(
+          "--allow-media-domains", options.allowed_media_domains,
+          "Hosts (and their subdomains) that http(s):// URLs of media may name; default: none")
+      ->delimiter(',')
+      ->group(group);
+  command
+      .add_option("--allowed-media-path", options.allowed_media_path,
+                  "Directory below which file:// URLs of media may lie; default: none")
+      ->group(group);
+  command
       .add_flag_callback(
           "--no-async-chunk", [&options] { options.async_chunk = false; },
           "Hand whole results from stage to stage instead of chunks")
@@ -56,15 +66,17 @@ void add_generate(CLI::App& app, GenerateFlags& flags) {
   command.add_option("--system", flags.system, "System message");
   const auto add_media = [&](const char* flag, MediaKind kind, const char* help) {
     const auto add = [&flags, kind](const std::string& file) {
-      flags.media.push_back({kind, file});
+      flags.media.push_back(MediaItem::file(kind, file));
     };
     // Each occurrence at once, so that the order among the flags is the order given.
     command.add_option_function<std::string>(flag, add, help)->trigger_on_parse();
   };
   add_media("--audio", MediaKind::kAudio,
-            "A sound file to hear before the text; may be given again");
-  add_media("--image", MediaKind::kImage, "A picture to see before the text; may be given again");
-  add_media("--video", MediaKind::kVideo, "A clip to see before the text; may be given again");
+            "A sound to hear before the text: a file or a URL; may be given again");
+  add_media("--image", MediaKind::kImage,
+            "A picture to see before the text: a file or a URL; may be given again");
+  add_media("--video", MediaKind::kVideo,
+            "A clip to see before the text: a file or a URL; may be given again");
   command.add_flag("--use-audio-in-video", flags.use_audio_in_video,
                    "Hear the clips, too: their sound is laid between their frames");
   command.add_flag("--raw", flags.raw, "Take --text as it is, without the chat template");

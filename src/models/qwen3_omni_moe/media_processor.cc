@@ -11,9 +11,7 @@
 #include "base/thread.h"
 #include "media/audio_file.h"
 #include "media/clip.h"
-#include "media/data_url.h"
 #include "media/image_file.h"
-#include "media/media_file.h"
 #include "media/video_file.h"
 
 namespace tutti::qwen3_omni_moe {
@@ -25,25 +23,12 @@ constexpr size_t kMostThreads = 8;
 constexpr int64_t kVideoMinPixels = 128 * 32 * 32;
 constexpr int64_t kVideoMaxPixels = 768 * 32 * 32;
 
-// The bytes of a file, a data: URL or memory, whichever the item is.
-Result<std::vector<std::byte>> read_item(const MediaItem& item, int64_t max_bytes) {
-  const std::string scheme = url_scheme(item.path_or_url);
-  if (scheme == "data") return decode_data_url(item.path_or_url, max_bytes);
-  if (!scheme.empty()) {
-    return invalid_argument(
-        "the URL has the scheme '" + scheme +
-        "', which is not allowed here; allowed are files, bytes and data: URLs");
-  }
-  return read_media_file(item.path_or_url, max_bytes);
-}
-
 // Calls use(bytes) with what the item is made of.
 template <typename Use>
-auto with_bytes(const MediaItem& item, int64_t max_bytes, Use use)
+auto with_bytes(const MediaItem& item, int64_t max_bytes, const MediaSources& sources, Use use)
     -> decltype(use(std::span<const std::byte>())) {
   if (item.bytes != nullptr) return use(std::span<const std::byte>(*item.bytes));
-  if (item.path_or_url.empty()) return invalid_argument("it has neither a path, a URL nor bytes");
-  TUTTI_ASSIGN_OR_RETURN(const auto bytes, read_item(item, max_bytes));
+  TUTTI_ASSIGN_OR_RETURN(const auto bytes, read_media_source(item, max_bytes, sources));
   return use(std::span<const std::byte>(bytes));
 }
 
@@ -74,7 +59,7 @@ void run_jobs(size_t n, std::vector<Status>& errors, const Job& job) {
 }  // namespace
 
 Result<MediaProcessor> MediaProcessor::create(const PreprocessorConfig& settings,
-                                              const ThinkerConfig& config) {
+                                              const ThinkerConfig& config, MediaSources sources) {
   TUTTI_ASSIGN_OR_RETURN(MelExtractor extractor, MelExtractor::create(settings.mel));
   if (config.audio && settings.mel.num_mel_bins != config.audio->num_mel_bins) {
     return invalid_argument(
@@ -95,7 +80,7 @@ Result<MediaProcessor> MediaProcessor::create(const PreprocessorConfig& settings
           vision.spatial_merge_size));
     }
   }
-  MediaProcessor processor(settings, config, std::move(extractor));
+  MediaProcessor processor(settings, config, std::move(extractor), std::move(sources));
   processor.settings_.video.min_pixels = kVideoMinPixels;
   processor.settings_.video.max_pixels = kVideoMaxPixels;
   return processor;
@@ -139,16 +124,17 @@ Result<std::vector<MediaInput>> MediaProcessor::process(const MediaItem& item,
   std::vector<MediaInput> out(1);
   if (heard) {
     const AudioLimits limits;
-    TUTTI_ASSIGN_OR_RETURN(const auto samples, with_bytes(item, limits.max_bytes, [&](auto bytes) {
+    TUTTI_ASSIGN_OR_RETURN(const auto samples,
+                           with_bytes(item, limits.max_bytes, sources_, [&](auto bytes) {
                              return decode_audio(bytes, settings_.mel.sampling_rate, limits);
                            }));
     TUTTI_ASSIGN_OR_RETURN(out[0], audio(samples));
     return out;
   }
   const ImageLimits limits;
-  TUTTI_ASSIGN_OR_RETURN(const Tensor rgb, with_bytes(item, limits.max_bytes, [&](auto bytes) {
-                           return decode_image(bytes, limits);
-                         }));
+  TUTTI_ASSIGN_OR_RETURN(const Tensor rgb,
+                         with_bytes(item, limits.max_bytes, sources_,
+                                    [&](auto bytes) { return decode_image(bytes, limits); }));
   TUTTI_ASSIGN_OR_RETURN(out[0], image(rgb));
   return out;
 }
@@ -193,7 +179,7 @@ Result<Clip> MediaProcessor::decode(const MediaItem& item, bool with_sound) cons
     return smart_resize(size, int64_t{patches.patch_size} * patches.merge_size, patches.min_pixels,
                         patches.max_pixels);
   };
-  return with_bytes(item, options.limits.max_bytes,
+  return with_bytes(item, options.limits.max_bytes, sources_,
                     [&](auto bytes) { return decode_video(bytes, options); });
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "media/media_source.h"
 #include "media/preprocessor_config.h"
 #include "models/qwen3_omni_moe/prompt_media.h"
 
@@ -17,15 +18,18 @@ class MediaProcessor {
  public:
   // Error when the directory's settings do not fit the encoders.
   static Result<MediaProcessor> create(const PreprocessorConfig& settings,
-                                       const ThinkerConfig& config);
+                                       const ThinkerConfig& config, MediaSources sources = {});
 
   // Features of all media parts, in order.
   Result<PromptMedia> features(const ChatPrompt& prompt) const;
 
  private:
   MediaProcessor(const PreprocessorConfig& settings, const ThinkerConfig& config,
-                 MelExtractor extractor)
-      : settings_(settings), config_(config), extractor_(std::move(extractor)) {}
+                 MelExtractor extractor, MediaSources sources)
+      : settings_(settings),
+        config_(config),
+        extractor_(std::move(extractor)),
+        sources_(std::move(sources)) {}
 
   // One part's items: a clip with sound has two.
   Result<std::vector<MediaInput>> process(const MediaItem& item, bool audio_in_video) const;
@@ -38,6 +42,7 @@ class MediaProcessor {
   PreprocessorConfig settings_;
   ThinkerConfig config_;
   MelExtractor extractor_;
+  MediaSources sources_;
 };
 
 // Token ids with one placeholder per item to ids with one for each of its rows; a clip's sound is

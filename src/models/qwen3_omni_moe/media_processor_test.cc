@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "media/clip.h"
+#include "media/http_server_test_util.h"
 #include "models/qwen3_omni_moe/test_util.h"
 
 namespace tutti::qwen3_omni_moe {
@@ -46,10 +47,10 @@ class MediaProcessorTest : public CheckpointTest {
 };
 
 TEST_F(MediaProcessorTest, OnePlaceholderForEachRow) {
-  const auto input =
-      pipeline_->process_prompt(chat({{MediaKind::kImage, media("photo_97x61.png")},
-                                      {MediaKind::kAudio, media("speech_short_16k.wav")},
-                                      {MediaKind::kImage, media("icon_64x200.png")}}));
+  const auto input = pipeline_->process_prompt(
+      chat({MediaItem::file(MediaKind::kImage, media("photo_97x61.png")),
+            MediaItem::file(MediaKind::kAudio, media("speech_short_16k.wav")),
+            MediaItem::file(MediaKind::kImage, media("icon_64x200.png"))}));
   ASSERT_TRUE(input.ok()) << input.error().message();
   EXPECT_EQ(count(*input, config_.thinker.image_token_id), 6 + 12);
   EXPECT_EQ(count(*input, config_.thinker.audio_token_id), 41);
@@ -70,20 +71,21 @@ TEST_F(MediaProcessorTest, AVideoFileIsAsItsFramesAndSound) {
   decoded->fps = 2;
   decoded->samples.assign(32000, 0.1f);
   frames.clip = decoded;
-  const MediaItem file{MediaKind::kVideo, media("clip.mp4")};
+  const MediaItem file = MediaItem::file(MediaKind::kVideo, media("clip.mp4"));
   EXPECT_EQ(fed(file, false), fed(frames, false));
   EXPECT_EQ(fed(file, true), fed(frames, true));
 }
 
 TEST_F(MediaProcessorTest, NamesTheVideoThatCannotBeUsed) {
   const std::string files = std::string(TUTTI_TEST_DATA) + "/media/";
-  const MediaItem whole{MediaKind::kVideo, media("clip.mp4")};
-  EXPECT_THAT(error_of({whole, {MediaKind::kVideo, files + "speech.m4a"}}),
+  const MediaItem whole = MediaItem::file(MediaKind::kVideo, media("clip.mp4"));
+  EXPECT_THAT(error_of({whole, MediaItem::file(MediaKind::kVideo, files + "speech.m4a")}),
               StartsWith("video 2: the container has no frames"));
-  EXPECT_THAT(error_of({{MediaKind::kVideo, media("photo_97x61.png")}}),
+  EXPECT_THAT(error_of({MediaItem::file(MediaKind::kVideo, media("photo_97x61.png"))}),
               StartsWith("video 1: the file holds a PNG picture"));
-  EXPECT_THAT(error_of({{MediaKind::kVideo, "/nowhere/clip.mp4"}}), StartsWith("video 1: "));
-  ChatPrompt prompt = chat({{MediaKind::kVideo, files + "silent.mp4"}});
+  EXPECT_THAT(error_of({MediaItem::file(MediaKind::kVideo, "/nowhere/clip.mp4")}),
+              StartsWith("video 1: "));
+  ChatPrompt prompt = chat({MediaItem::file(MediaKind::kVideo, files + "silent.mp4")});
   EXPECT_TRUE(status_of(prompt).ok());
   prompt.use_audio_in_video = true;
   EXPECT_THAT(status_of(prompt).message(), StartsWith("video 1: it has no sound"));
@@ -101,9 +103,9 @@ TEST_F(MediaProcessorTest, FilesBytesAndDataUrlsAreTheSame) {
     EXPECT_TRUE(input.ok()) << input.error().message();
     return take_media(input->payload, config_.thinker)->items[0].hash;
   };
-  const MediaHash hash = hashes({MediaKind::kImage, media("photo_97x61.png")});
+  const MediaHash hash = hashes(MediaItem::file(MediaKind::kImage, media("photo_97x61.png")));
   EXPECT_EQ(hashes(bytes), hash);
-  EXPECT_NE(hashes({MediaKind::kImage, media("photo_211x130.jpg")}), hash);
+  EXPECT_NE(hashes(MediaItem::file(MediaKind::kImage, media("photo_211x130.jpg"))), hash);
   // One red pixel.
   const std::string url =
       "data:image/png;base64,"
@@ -112,10 +114,49 @@ TEST_F(MediaProcessorTest, FilesBytesAndDataUrlsAreTheSame) {
   EXPECT_NE(hashes({MediaKind::kImage, url}), hash);
 }
 
+TEST_F(MediaProcessorTest, SourcesMustBeAllowed) {
+  const auto url = [&](const std::string& from) { return error_of({{MediaKind::kImage, from}}); };
+  EXPECT_EQ(url("https://example.org/a.png"),
+            "image 1: the URL's host is 'example.org'; URLs are off unless the operator allows "
+            "domains.");
+  EXPECT_EQ(url("file:///etc/a.png"),
+            "image 1: it is a file:// URL; those are off unless the operator allows a path.");
+  EXPECT_THAT(url(media("photo_97x61.png")), HasSubstr("photo_97x61.png' is a path, not a URL"));
+  EXPECT_THAT(url("s3://bucket/a.png"), HasSubstr("scheme 's3'; allowed are data, http, https"));
+}
+
+TEST_F(MediaProcessorTest, ReadsWhatTheOperatorAllows) {
+  std::ifstream file(media("photo_97x61.png"), std::ios::binary);
+  const std::string content((std::istreambuf_iterator<char>(file)),
+                            std::istreambuf_iterator<char>());
+  const testing::HttpServer server(testing::http_ok(content));
+  MediaSources sources;
+  sources.directory = media("");
+  sources.urls.allowed_domains = {"127.0.0.1"};
+  sources.urls.allowed_address = [](const IpAddress&) { return true; };
+  const auto settings = load_preprocessor_config(golden_checkpoint().string());
+  const auto processor = MediaProcessor::create(*settings, config_.thinker, sources);
+  ASSERT_TRUE(processor.ok()) << processor.error().message();
+  const auto hash_of = [&](const MediaItem& item) {
+    const auto made = processor->features(chat({item}));
+    EXPECT_TRUE(made.ok()) << made.error().message();
+    return made.ok() ? made->items[0].hash : MediaHash();
+  };
+  const MediaHash hash = hash_of(MediaItem::file(MediaKind::kImage, media("photo_97x61.png")));
+  EXPECT_EQ(hash_of({MediaKind::kImage, server.url("/photo.png")}), hash);
+  EXPECT_EQ(hash_of({MediaKind::kImage, "file://" + media("photo_97x61.png")}), hash);
+  const auto outside =
+      processor->features(chat({{MediaKind::kImage, "file://" + media("../config.json")}}));
+  ASSERT_FALSE(outside.ok());
+  EXPECT_THAT(outside.error().message(), StartsWith("image 1: '"));
+  EXPECT_THAT(outside.error().message(), HasSubstr("not below the path"));
+}
+
 TEST_F(MediaProcessorTest, SoundLiesBetweenFrames) {
   MediaItem item{MediaKind::kVideo, ""};
   item.clip = clip(4, std::vector<float>(32000, 0.1f));
-  ChatPrompt prompt = chat({item, {MediaKind::kAudio, media("speech_short_16k.wav")}});
+  ChatPrompt prompt =
+      chat({item, MediaItem::file(MediaKind::kAudio, media("speech_short_16k.wav"))});
   prompt.use_audio_in_video = true;
   const auto input = pipeline_->process_prompt(prompt);
   ASSERT_TRUE(input.ok()) << input.error().message();
@@ -155,18 +196,16 @@ TEST_F(MediaProcessorTest, TimesOfFramesAreComparedInDouble) {
 }
 
 TEST_F(MediaProcessorTest, ErrorsNameTheItem) {
-  const MediaItem good{MediaKind::kImage, media("photo_97x61.png")};
-  const MediaItem sound{MediaKind::kAudio, media("speech_short_16k.wav")};
-  EXPECT_THAT(error_of({good, sound, {MediaKind::kImage, "/nowhere.png"}}),
+  const MediaItem good = MediaItem::file(MediaKind::kImage, media("photo_97x61.png"));
+  const MediaItem sound = MediaItem::file(MediaKind::kAudio, media("speech_short_16k.wav"));
+  EXPECT_THAT(error_of({good, sound, MediaItem::file(MediaKind::kImage, "/nowhere.png")}),
               StartsWith("image 2: "));
-  EXPECT_THAT(error_of({{MediaKind::kAudio, media("photo_97x61.png")}}), StartsWith("audio 1: "));
+  EXPECT_THAT(error_of({MediaItem::file(MediaKind::kAudio, media("photo_97x61.png"))}),
+              StartsWith("audio 1: "));
   EXPECT_THAT(error_of({{MediaKind::kImage, ""}}), HasSubstr("neither a path, a URL nor bytes"));
-  EXPECT_EQ(error_of({{MediaKind::kImage, "https://example.org/a.png"}}),
-            "image 1: the URL has the scheme 'https', which is not allowed here; allowed are "
-            "files, bytes and data: URLs.");
-  EXPECT_THAT(error_of({{MediaKind::kImage, "file:///etc/a.png"}}), HasSubstr("scheme 'file'"));
   EXPECT_THAT(error_of({{MediaKind::kAudio, "data:audio/wav;base64,"}}), StartsWith("audio 1: "));
-  EXPECT_EQ(status_of(chat({{MediaKind::kVideo, media("a.mp4")}})).code(), StatusCode::kNotFound);
+  EXPECT_EQ(status_of(chat({MediaItem::file(MediaKind::kVideo, media("a.mp4"))})).code(),
+            StatusCode::kNotFound);
 }
 
 TEST_F(MediaProcessorTest, ClipsNeedFramesAndTheSoundThatIsAskedFor) {

@@ -289,13 +289,14 @@ Result<TextFrontend> load_text_frontend(const std::filesystem::path& dir) {
 }
 
 // None when the directory has no settings for media.
-Result<std::optional<MediaProcessor>> load_media_processor(const std::filesystem::path& dir,
+Result<std::optional<MediaProcessor>> load_media_processor(const LoadOptions& options,
                                                            const ThinkerConfig& config) {
   std::optional<MediaProcessor> none;
-  auto settings = load_preprocessor_config(dir.string());
+  auto settings = load_preprocessor_config(options.model_dir.string());
   if (!settings.ok() && settings.error().code() == StatusCode::kNotFound) return none;
   TUTTI_RETURN_IF_ERROR(settings.status());
-  TUTTI_ASSIGN_OR_RETURN(MediaProcessor processor, MediaProcessor::create(*settings, config));
+  TUTTI_ASSIGN_OR_RETURN(MediaProcessor processor,
+                         MediaProcessor::create(*settings, config, options.media_sources));
   return std::optional(std::move(processor));
 }
 
@@ -307,7 +308,7 @@ Result<std::unique_ptr<Pipeline>> open(const LoadOptions& options) {
                          read_generation_defaults(options.model_dir, config));
   Frontend frontend;
   TUTTI_ASSIGN_OR_RETURN(frontend.text, load_text_frontend(options.model_dir));
-  TUTTI_ASSIGN_OR_RETURN(frontend.media, load_media_processor(options.model_dir, config.thinker));
+  TUTTI_ASSIGN_OR_RETURN(frontend.media, load_media_processor(options, config.thinker));
   return std::unique_ptr<Pipeline>(std::make_unique<Qwen3OmniMoePipeline>(
       std::move(config), std::move(defaults), std::move(frontend)));
 }

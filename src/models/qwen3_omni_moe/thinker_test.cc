@@ -114,10 +114,12 @@ TEST_F(ThinkerTest, HandsOverTheHiddenRowsOfMediaPositions) {
 
 TEST_F(ThinkerTest, HashesMediaAndPositionsThatTheyMove) {
   const auto start_with = [&](const char* file) {
-    MediaItem item;
-    item.path_or_url = (std::filesystem::path(TUTTI_TEST_DATA) / "goldens/media" / file).string();
+    const auto path = std::filesystem::path(TUTTI_TEST_DATA) / "goldens/media" / file;
     ChatPrompt prompt;
-    prompt.messages.push_back({"user", {{"", std::move(item)}, {"What is it?", {}}}, ""});
+    prompt.messages.push_back(
+        {"user",
+         {{"", MediaItem::file(MediaKind::kImage, path.string())}, {"What is it?", {}}},
+         ""});
     auto input = pipeline_->process_prompt(prompt);
     EXPECT_TRUE(input.ok()) << input.error().message();
     return std::move(model_->start(*input)).value();
@@ -197,9 +199,9 @@ class ThinkerMediaTest : public ThinkerTest {
     ChatPrompt prompt;
     ChatMessage& message = prompt.messages.emplace_back();
     message.role = "user";
-    for (MediaItem item : items) {
-      item.path_or_url = std::string(TUTTI_TEST_DATA) + "/goldens/media/" + item.path_or_url;
-      message.content.push_back({"", item});
+    for (const MediaItem& item : items) {
+      const std::string path = std::string(TUTTI_TEST_DATA) + "/goldens/media/" + item.path_or_url;
+      message.content.push_back({"", MediaItem::file(item.kind, path)});
     }
     message.content.push_back({"What is it?", {}});
     auto input = pipeline_->process_prompt(prompt);
