@@ -7,11 +7,10 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <limits>
 #include <set>
 
+#include "base/json_file.h"
 #include "media/audio_file.h"
 #include "media/image_features.h"
 #include "media/image_file.h"
@@ -35,18 +34,6 @@ constexpr double kResampleDb = 30;
 constexpr const char* kAbsolute = "largest absolute error";
 constexpr const char* kDecibel = "signal to difference in dB";
 constexpr const char* kRows = "rows that differ";
-
-Result<json::object> load_json(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return not_found(fmt::format("cannot read '{}'", path.string()));
-  const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  boost::system::error_code error;
-  json::value value = json::parse(text, error);
-  if (error || !value.is_object()) {
-    return invalid_argument(fmt::format("'{}' is no JSON object", path.string()));
-  }
-  return std::move(value.as_object());
-}
 
 const json::object& object_of(const json::object& parent, std::string_view key) {
   static const json::object kNone;
@@ -402,8 +389,8 @@ void check_images(Checker& checker, const json::object& info) {
 
 Result<MediaCheckReport> check_frontend_media(const std::string& dir, const TensorLookup& lookup) {
   const fs::path folder(dir);
-  TUTTI_ASSIGN_OR_RETURN(const json::object audio, load_json(folder / "audio.json"));
-  TUTTI_ASSIGN_OR_RETURN(const json::object images, load_json(folder / "image.json"));
+  TUTTI_ASSIGN_OR_RETURN(const json::object audio, read_json_object(folder / "audio.json"));
+  TUTTI_ASSIGN_OR_RETURN(const json::object images, read_json_object(folder / "image.json"));
   MediaCheckReport report;
   Checker audio_checker(folder, "audio.safetensors", lookup, report);
   check_audio(audio_checker, audio);

@@ -4,11 +4,11 @@
 
 #include <boost/json.hpp>
 #include <filesystem>
-#include <fstream>
 #include <initializer_list>
-#include <iterator>
 #include <optional>
 #include <string_view>
+
+#include "base/json_file.h"
 
 namespace tutti {
 namespace {
@@ -37,16 +37,8 @@ struct Settings {
 };
 
 Result<Settings> load_object(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return not_found(fmt::format("cannot read '{}'", path.string()));
-  const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  boost::system::error_code error;
-  json::value value = json::parse(text, error);
-  if (error || !value.is_object()) {
-    return invalid_argument(fmt::format("'{}' is no JSON object{}", path.string(),
-                                        error ? ": " + error.message() : std::string()));
-  }
-  return Settings{std::move(value.as_object()), path.string()};
+  TUTTI_ASSIGN_OR_RETURN(json::object values, read_json_object(path));
+  return Settings{std::move(values), path.string()};
 }
 
 Status wrong(const Settings& settings, std::string_view key, std::string_view allowed) {

@@ -64,8 +64,8 @@ TEST(PreprocessorConfig, TakesSizesAsPixelLimits) {
 
 TEST(PreprocessorConfig, NamesWhatItCannotDo) {
   EXPECT_EQ(load_error("{}"), "no error");
-  EXPECT_TRUE(mentions(load_error("[]"), "is no JSON object"));
-  EXPECT_TRUE(mentions(load_error("{\"n_fft\": "), "is no JSON object"));
+  EXPECT_TRUE(mentions(load_error("[]"), "holds no JSON object at its top"));
+  EXPECT_TRUE(mentions(load_error("{\n\"n_fft\": "), "(line 2, byte "));
   EXPECT_TRUE(mentions(load_error(R"({"n_fft": "big"})"), "'n_fft' is \"big\"; allowed is"));
   EXPECT_TRUE(mentions(load_error(R"({"patch_size": 0})"), "'patch_size' is 0"));
   EXPECT_TRUE(mentions(load_error(R"({"resample": 2})"), "'resample' is 2"));

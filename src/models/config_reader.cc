@@ -2,8 +2,6 @@
 
 #include <boost/json.hpp>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 
 namespace tutti {
 
@@ -22,21 +20,6 @@ std::optional<int64_t> as_integer(const json::value& value) {
 }
 
 }  // namespace
-
-Result<json::value> read_json_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return not_found("Cannot read '" + path.string() + "'.");
-  const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  boost::system::error_code error;
-  json::value value = json::parse(text, error);
-  if (error) {
-    return invalid_argument("'" + path.string() + "' is not valid JSON: " + error.message() + ".");
-  }
-  if (!value.is_object()) {
-    return invalid_argument("'" + path.string() + "' holds no JSON object.");
-  }
-  return value;
-}
 
 std::string ConfigReader::full_key(std::string_view key) const {
   return path_.empty() ? std::string(key) : path_ + "." + std::string(key);

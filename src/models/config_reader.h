@@ -8,7 +8,6 @@
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,9 +15,6 @@
 #include "tutti/status.h"
 
 namespace tutti {
-
-// Reads and parses a JSON file that must hold an object. Errors name the file.
-Result<boost::json::value> read_json_file(const std::filesystem::path& path);
 
 class ConfigReader {
  public:

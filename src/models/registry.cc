@@ -1,6 +1,7 @@
 // The one place that names the model families.
 #include <algorithm>
 
+#include "base/json_file.h"
 #include "base/strings.h"
 #include "models/config_reader.h"
 #include "models/pipeline.h"
@@ -29,9 +30,9 @@ Result<std::unique_ptr<Pipeline>> open_pipeline(const LoadOptions& options) {
   if (!std::filesystem::exists(path, ignored)) {
     return invalid_argument("'" + dir + "' is not a model directory: it has no config.json.");
   }
-  TUTTI_ASSIGN_OR_RETURN(const boost::json::value root, read_json_file(path));
+  TUTTI_ASSIGN_OR_RETURN(const boost::json::object root, read_json_object(path));
   Status status;
-  const ConfigReader reader(root.get_object(), path.string(), "", status);
+  const ConfigReader reader(root, path.string(), "", status);
   const std::string model_type = reader.string("model_type", "");
   TUTTI_RETURN_IF_ERROR(status);
   std::vector<std::string> known;

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "base/json_file.h"
 #include "base/strings.h"
 #include "text/jinja_interpreter.h"
 #include "text/jinja_parser.h"
-#include "text/json_file.h"
 
 namespace tutti::text {
 

@@ -5,7 +5,7 @@
 
 #include <boost/json.hpp>
 
-#include "text/json_file.h"
+#include "base/json_file.h"
 #include "text/test_util.h"
 
 namespace tutti::text {

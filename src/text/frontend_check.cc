@@ -5,8 +5,8 @@
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "base/json_file.h"
 #include "text/chat_template.h"
-#include "text/json_file.h"
 #include "text/tokenizer.h"
 
 namespace tutti::text {

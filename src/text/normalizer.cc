@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <utf8proc.h>
 
-#include "text/json_file.h"
+#include "base/json_file.h"
 #include "text/utf8.h"
 
 namespace tutti::text {

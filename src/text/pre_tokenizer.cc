@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "text/json_file.h"
+#include "base/json_file.h"
 #include "text/utf8.h"
 
 namespace tutti::text {

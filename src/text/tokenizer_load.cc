@@ -3,8 +3,8 @@
 
 #include <boost/json/object.hpp>
 
+#include "base/json_file.h"
 #include "base/strings.h"
-#include "text/json_file.h"
 #include "text/tokenizer.h"
 
 namespace tutti::text {

@@ -6,7 +6,7 @@
 #include <boost/json.hpp>
 #include <random>
 
-#include "text/json_file.h"
+#include "base/json_file.h"
 #include "text/test_util.h"
 #include "text/utf8.h"
 

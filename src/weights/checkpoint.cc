@@ -2,6 +2,8 @@
 
 #include <boost/json.hpp>
 
+#include "base/json_file.h"
+
 namespace tutti {
 
 namespace json = boost::json;
@@ -38,15 +40,10 @@ Status Checkpoint::open_single(const std::filesystem::path& path) {
 
 Status Checkpoint::open_sharded(const std::filesystem::path& index) {
   listing_ = index;
-  TUTTI_ASSIGN_OR_RETURN(const auto text, map_file(index));
-  boost::system::error_code error;
-  const json::value root = json::parse(
-      std::string_view(reinterpret_cast<const char*>(text->data()), text->bytes()), error);
-  const json::object* object = error ? nullptr : root.if_object();
-  const json::value* map = object ? object->if_contains("weight_map") : nullptr;
-  if (!map || !map->is_object()) {
-    return invalid_argument("'" + index.string() + "' has no \"weight_map\" object" +
-                            (error ? " (" + error.message() + ")." : "."));
+  TUTTI_ASSIGN_OR_RETURN(const json::object root, read_json_object(index));
+  const json::value* map = root.if_contains("weight_map");
+  if (map == nullptr || !map->is_object()) {
+    return invalid_argument("'" + index.string() + "' has no \"weight_map\" object.");
   }
   std::map<std::string, const SafetensorsFile*, std::less<>> by_name;
   for (const auto& [name, value] : map->get_object()) {

@@ -147,6 +147,9 @@ TEST_F(WeightLoaderTest, ReadsShards) {
   EXPECT_THAT(index("../two.safetensors"), HasSubstr("expected the name of a file beside it"));
   folder_.write("model.safetensors.index.json", "{}");
   EXPECT_THAT(Checkpoint::open(folder_.path()).error().message(), HasSubstr("weight_map"));
+  folder_.write("model.safetensors.index.json", "{\n\"weight_map\": {\n");
+  EXPECT_THAT(Checkpoint::open(folder_.path()).error().message(),
+              HasSubstr("index.json' is not valid JSON: "));
 }
 
 TEST_F(WeightLoaderTest, NamesWhatAFolderWithoutWeightsNeeds) {

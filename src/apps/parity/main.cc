@@ -13,8 +13,8 @@
 
 #include "apps/parity/frontend_media.h"
 #include "apps/parity/qwen3_omni_moe.h"
+#include "base/json_file.h"
 #include "base/log.h"
-#include "models/config_reader.h"
 #include "text/frontend_check.h"
 
 namespace tutti::parity {
@@ -33,9 +33,9 @@ int finish(const Report& report) {
 }
 
 int check_family(const ParityOptions& options, Precision precision) {
-  const auto config = read_json_file(options.dir / "checkpoint" / "config.json");
+  const auto config = read_json_object(options.dir / "checkpoint" / "config.json");
   if (!config.ok()) return fail(config.error());
-  const boost::json::value* type = config->get_object().if_contains("model_type");
+  const boost::json::value* type = config->if_contains("model_type");
   const std::string model_type =
       type != nullptr && type->is_string() ? std::string(type->get_string()) : "";
   if (model_type != "qwen3_omni_moe") {

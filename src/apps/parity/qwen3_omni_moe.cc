@@ -5,7 +5,7 @@
 
 #include "apps/parity/ar_driver.h"
 #include "apps/parity/case_prompt.h"
-#include "models/config_reader.h"
+#include "base/json_file.h"
 #include "models/pipeline.h"
 #include "models/qwen3_omni_moe/talker.h"
 #include "models/qwen3_omni_moe/thinker.h"
@@ -97,8 +97,7 @@ Status Checker::load() {
 }
 
 Status Checker::run_case(const std::filesystem::path& dir) {
-  TUTTI_ASSIGN_OR_RETURN(const json::value root, read_json_file(dir / "case.json"));
-  const json::object& info = root.get_object();
+  TUTTI_ASSIGN_OR_RETURN(const json::object info, read_json_object(dir / "case.json"));
   const std::string name = dir.filename().string();
   const json::value* messages = info.if_contains("messages");
   TUTTI_ASSIGN_OR_RETURN(auto golden, SafetensorsFile::open(dir / "case.safetensors"));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "base/json_file.h"
 #include "models/config_reader.h"
 
 namespace tutti::qwen3_omni_moe {
@@ -297,9 +298,9 @@ Code2WavConfig read_code2wav(const ConfigReader& reader, const TalkerConfig& tal
 
 Result<Config> read_config(const std::filesystem::path& model_dir) {
   const auto path = model_dir / "config.json";
-  TUTTI_ASSIGN_OR_RETURN(const boost::json::value root, read_json_file(path));
+  TUTTI_ASSIGN_OR_RETURN(const boost::json::object root, read_json_object(path));
   Status status;
-  const ConfigReader reader(root.get_object(), path.string(), "", status);
+  const ConfigReader reader(root, path.string(), "", status);
   Config c;
   c.thinker = read_thinker(reader.object("thinker_config"));
   const int64_t vocab = c.thinker.text.vocab_size;

@@ -5,7 +5,7 @@
 
 #include <boost/json.hpp>
 
-#include "models/config_reader.h"
+#include "base/json_file.h"
 #include "models/qwen3_omni_moe/generation_defaults.h"
 #include "models/qwen3_omni_moe/test_util.h"
 #include "weights/test_util.h"
@@ -21,7 +21,7 @@ using ::testing::HasSubstr;
 class ConfigTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto value = read_json_file(golden_checkpoint() / "config.json");
+    auto value = read_json_object(golden_checkpoint() / "config.json");
     ASSERT_TRUE(value.ok());
     root_ = std::move(*value);
   }
@@ -43,7 +43,7 @@ class ConfigTest : public ::testing::Test {
 TEST_F(ConfigTest, ReadsBothSpellings) {
   const auto published = read();
   ASSERT_TRUE(published.ok()) << published.error().message();
-  auto v5 = read_json_file(golden_checkpoint() / "config_v5.json");
+  auto v5 = read_json_object(golden_checkpoint() / "config_v5.json");
   ASSERT_TRUE(v5.ok());
   root_ = *v5;
   const auto saved = read();

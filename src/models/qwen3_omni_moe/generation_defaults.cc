@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "base/json_file.h"
 #include "models/config_reader.h"
 
 namespace tutti::qwen3_omni_moe {
@@ -48,9 +49,9 @@ Result<GenerationDefaults> read_generation_defaults(const std::filesystem::path&
   const auto path = model_dir / "generation_config.json";
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) return d;
-  TUTTI_ASSIGN_OR_RETURN(const boost::json::value root, read_json_file(path));
+  TUTTI_ASSIGN_OR_RETURN(const boost::json::object root, read_json_object(path));
   Status status;
-  const ConfigReader reader(root.get_object(), path.string(), "", status);
+  const ConfigReader reader(root, path.string(), "", status);
   if (reader.has("eos_token_id")) {
     d.eos_token_ids.clear();
     for (int64_t id : reader.integer_or_list("eos_token_id")) {

@@ -6,10 +6,10 @@
 #include <boost/json.hpp>
 #include <optional>
 
+#include "base/json_file.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "models/chat_context.h"
-#include "models/config_reader.h"
 #include "models/qwen3_omni_moe/code2wav.h"
 #include "models/qwen3_omni_moe/generation_defaults.h"
 #include "models/qwen3_omni_moe/media_processor.h"
@@ -280,8 +280,8 @@ Result<TextFrontend> load_text_frontend(const std::filesystem::path& dir) {
   if (has("chat_template.jinja") || has("chat_template.json")) {
     TUTTI_ASSIGN_OR_RETURN(text.chat_template, text::ChatTemplate::load(dir));
   } else if (has("tokenizer_config.json")) {
-    TUTTI_ASSIGN_OR_RETURN(const auto config, read_json_file(dir / "tokenizer_config.json"));
-    if (config.get_object().contains("chat_template")) {
+    TUTTI_ASSIGN_OR_RETURN(const auto config, read_json_object(dir / "tokenizer_config.json"));
+    if (config.contains("chat_template")) {
       TUTTI_ASSIGN_OR_RETURN(text.chat_template, text::ChatTemplate::load(dir));
     }
   }

@@ -5,7 +5,7 @@
 #include <boost/json.hpp>
 #include <fstream>
 
-#include "models/config_reader.h"
+#include "base/json_file.h"
 #include "models/qwen3_omni_moe/test_util.h"
 #include "models/qwen3_omni_moe/thinker.h"
 #include "weights/test_util.h"
@@ -174,8 +174,8 @@ TEST_F(PipelineTest, DummyWeightsNeedAConfigAlone) {
 
 TEST_F(PipelineTest, BiasesAndDenseLayersAreLoadedWhereTheConfigSays) {
   const auto names = [&](const std::string& from, const std::string& to) {
-    auto value =
-        read_json_file(std::filesystem::path(TUTTI_SOURCE_DIR) / "bench/configs/tiny/config.json");
+    auto value = read_json_object(std::filesystem::path(TUTTI_SOURCE_DIR) /
+                                  "bench/configs/tiny/config.json");
     std::string text = boost::json::serialize(*value);
     const size_t at = text.find(from);
     EXPECT_NE(at, std::string::npos) << from;

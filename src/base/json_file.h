@@ -1,5 +1,6 @@
-// Reading the JSON files of a model directory, with errors that name the file.
-// *Thread:* any.
+// Reading the JSON files of a model directory, with errors that name the file and the line.
+//
+// Thread: free functions, any thread.
 #pragma once
 
 #include <boost/json/value.hpp>
@@ -9,12 +10,11 @@
 
 #include "tutti/status.h"
 
-namespace tutti::text {
+namespace tutti {
 
 Result<std::string> read_text_file(const std::filesystem::path& path);
-// The file's JSON; errors give the line at which it is broken.
-Result<boost::json::value> read_json_file(const std::filesystem::path& path);
-// The same, and an error when the top is not an object.
+// Every such file holds an object; anything else is an error. What is no JSON is told with its
+// line.
 Result<boost::json::object> read_json_object(const std::filesystem::path& path);
 
 // Fields of an object: null when absent (or JSON null), an error naming `what` when of another
@@ -29,4 +29,4 @@ Result<bool> bool_field(const boost::json::object& object, std::string_view key,
 Result<std::string_view> string_field(const boost::json::object& object, std::string_view key,
                                       std::string_view what);
 
-}  // namespace tutti::text
+}  // namespace tutti

@@ -1,12 +1,12 @@
-#include "text/json_file.h"
+#include "base/json_file.h"
 
 #include <fmt/format.h>
 
-#include <boost/json/parse.hpp>
+#include <algorithm>
 #include <boost/json/stream_parser.hpp>
 #include <fstream>
 
-namespace tutti::text {
+namespace tutti {
 
 namespace json = boost::json;
 
@@ -24,7 +24,7 @@ Result<std::string> read_text_file(const std::filesystem::path& path) {
   return text;
 }
 
-Result<json::value> read_json_file(const std::filesystem::path& path) {
+Result<json::object> read_json_object(const std::filesystem::path& path) {
   TUTTI_ASSIGN_OR_RETURN(const std::string text, read_text_file(path));
   json::stream_parser parser;
   json::error_code error;
@@ -38,11 +38,7 @@ Result<json::value> read_json_file(const std::filesystem::path& path) {
     return invalid_argument(fmt::format("'{}' is not valid JSON: {} (line {}, byte {}).",
                                         path.string(), error.message(), line, parsed));
   }
-  return parser.release();
-}
-
-Result<json::object> read_json_object(const std::filesystem::path& path) {
-  TUTTI_ASSIGN_OR_RETURN(json::value value, read_json_file(path));
+  json::value value = parser.release();
   if (!value.is_object()) {
     return invalid_argument(fmt::format("'{}' holds no JSON object at its top.", path.string()));
   }
@@ -91,4 +87,4 @@ Result<std::string_view> string_field(const json::object& object, std::string_vi
   return std::string_view(value->get_string());
 }
 
-}  // namespace tutti::text
+}  // namespace tutti
