@@ -26,6 +26,9 @@ class MediaWorker {
   static Result<MediaWorker> start(std::span<const std::byte> container,
                                    const WorkerRequest& request, double deadline_s,
                                    const std::string& program = {});
+  // Messages from a descriptor without a process behind it, which it takes: for tests of what reads
+  // them.
+  static MediaWorker attach(int output, double deadline_s) { return {-1, output, deadline_s}; }
   MediaWorker(MediaWorker&& other) noexcept;
   MediaWorker& operator=(MediaWorker&&) = delete;
   ~MediaWorker();

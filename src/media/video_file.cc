@@ -187,6 +187,10 @@ Result<Clip> decode_video(std::span<const std::byte> bytes, const VideoOptions& 
   TUTTI_ASSIGN_OR_RETURN(
       MediaWorker worker,
       MediaWorker::start(bytes, request, options.limits.deadline_s, options.worker));
+  return receive_clip(worker, options);
+}
+
+Result<Clip> receive_clip(MediaWorker& worker, const VideoOptions& options) {
   Frames frames(options);
   Sound sound(options.sample_rate, options.limits.max_seconds);
   TUTTI_RETURN_IF_ERROR(receive(worker, &frames, sound));

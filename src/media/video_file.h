@@ -20,6 +20,8 @@
 
 namespace tutti {
 
+class MediaWorker;  // media/media_worker.h
+
 // Which frames of a clip are taken. Formula: sample_frames() of transformers' qwen2_vl video
 // processor.
 struct FrameSampling {
@@ -55,6 +57,9 @@ bool is_container(std::span<const std::byte> bytes);
 // Frames never empty; samples empty when there is no sound. Errors: no container, no frames,
 // truncated or corrupt, a codec that is not allowed, past a limit or the deadline, a crash.
 Result<Clip> decode_video(std::span<const std::byte> bytes, const VideoOptions& options);
+
+// What decode_video() makes of a worker's messages, whatever they are.
+Result<Clip> receive_clip(MediaWorker& worker, const VideoOptions& options);
 
 // Mono samples at `sample_rate`; never empty. Called by decode_audio().
 Result<std::vector<float>> decode_container_sound(std::span<const std::byte> bytes,

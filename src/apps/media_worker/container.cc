@@ -113,35 +113,48 @@ bool is_allowed(AVCodecID id) {
 
 }  // namespace
 
+Packet make_packet() {
+  Packet packet(av_packet_alloc());
+  if (packet == nullptr) fail_with(AVERROR(ENOMEM), "reading the container");
+  return packet;
+}
+
+Frame make_frame() {
+  Frame frame(av_frame_alloc());
+  if (frame == nullptr) fail_with(AVERROR(ENOMEM), "opening the decoder");
+  return frame;
+}
+
+void FreeFfmpeg::operator()(AVIOContext* io) const {
+  av_freep(&io->buffer);
+  avio_context_free(&io);
+}
+
 Container::Container(InputRange input) : input_(input) {
   input_.at = input_.begin;
   check_segment(input_);
-  context_ = avformat_alloc_context();
   auto* buffer = static_cast<uint8_t*>(av_malloc(kIoBufferBytes));
-  if (context_ == nullptr || buffer == nullptr) fail_with(AVERROR(ENOMEM), "opening it");
-  context_->pb =
-      avio_alloc_context(buffer, kIoBufferBytes, 0, &input_, read_input, nullptr, seek_input);
-  context_->flags |= AVFMT_FLAG_CUSTOM_IO;
-  context_->io_open = refuse_to_open;
+  if (buffer == nullptr) fail_with(AVERROR(ENOMEM), "opening it");
+  io_.reset(
+      avio_alloc_context(buffer, kIoBufferBytes, 0, &input_, read_input, nullptr, seek_input));
+  AVFormatContext* context = avformat_alloc_context();
+  if (io_ == nullptr || context == nullptr) fail_with(AVERROR(ENOMEM), "opening it");
+  context->pb = io_.get();
+  context->flags |= AVFMT_FLAG_CUSTOM_IO;
+  context->io_open = refuse_to_open;
   AVDictionary* options = nullptr;
   av_dict_set(&options, "format_whitelist", kFormats, 0);
   av_dict_set(&options, "protocol_whitelist", "none", 0);
-  int error = avformat_open_input(&context_, "", nullptr, &options);
+  int error = avformat_open_input(&context, "", nullptr, &options);  // frees it when it fails
+  context_.reset(context);
   av_dict_free(&options);
   if (error < 0) fail_with(error, "reading the container's header");
   check_index();
-  error = avformat_find_stream_info(context_, nullptr);
+  error = avformat_find_stream_info(context_.get(), nullptr);
   if (error < 0) fail_with(error, "finding the container's streams");
   if (context_->nb_streams == 0) fail("the container is truncated or empty: it has no streams");
-  video_ = pick(context_, AVMEDIA_TYPE_VIDEO);
-  sound_ = pick(context_, AVMEDIA_TYPE_AUDIO);
-}
-
-void Container::close() {
-  AVIOContext* io = context_->pb;
-  avformat_close_input(&context_);
-  av_freep(&io->buffer);
-  avio_context_free(&io);
+  video_ = pick(context_.get(), AVMEDIA_TYPE_VIDEO);
+  sound_ = pick(context_.get(), AVMEDIA_TYPE_AUDIO);
 }
 
 // The index in the header of a file that was cut points past its end.
@@ -152,14 +165,15 @@ void Container::check_index() const {
     for (int e = 0; e < avformat_index_get_entries_count(stream); ++e) {
       const AVIndexEntry* entry = avformat_index_get_entry(stream, e);
       if (entry->pos <= size - entry->size) continue;
-      fail(fmt::format("the container is truncated: its index reaches to byte {}, the file has {}",
-                       entry->pos + entry->size, size));
+      fail(fmt::format(
+          "the container is truncated: its index tells of {} bytes from byte {}, the file has {}",
+          static_cast<int>(entry->size), entry->pos, size));
     }
   }
 }
 
 bool Container::next(AVPacket* packet) {
-  const int error = av_read_frame(context_, packet);
+  const int error = av_read_frame(context_.get(), packet);
   if (error == AVERROR_EOF) return false;
   if (error < 0) fail_with(error, "reading the container");
   if ((packet->flags & AV_PKT_FLAG_CORRUPT) != 0) {
@@ -171,8 +185,8 @@ bool Container::next(AVPacket* packet) {
 Survey Container::survey() {
   Survey out;
   double first = INFINITY, last = -INFINITY, last_duration = 0;
-  AVPacket* packet = av_packet_alloc();
-  while (next(packet)) {
+  const Packet packet = make_packet();
+  while (next(packet.get())) {
     const AVStream* stream = context_->streams[packet->stream_index];
     const double unit = av_q2d(stream->time_base);
     const int64_t stamp = packet->pts != AV_NOPTS_VALUE ? packet->pts : packet->dts;
@@ -180,7 +194,7 @@ Survey Container::survey() {
     const double duration = static_cast<double>(packet->duration) * unit;
     out.seconds = std::max(out.seconds, start + duration);
     if (stream == sound_ && packet->pts != AV_NOPTS_VALUE && packet->duration > 0) {
-      out.sound_end = std::max(out.sound_end, packet->pts + packet->duration);
+      out.sound_end = std::max(out.sound_end, av_sat_add64(packet->pts, packet->duration));
     }
     if (stream == video_ && (packet->flags & AV_PKT_FLAG_DISCARD) == 0) {
       ++out.video_packets;
@@ -188,9 +202,8 @@ Survey Container::survey() {
       if (start >= last) last_duration = duration;
       last = std::max(last, start);
     }
-    av_packet_unref(packet);
+    av_packet_unref(packet.get());
   }
-  av_packet_free(&packet);
   const auto steps = static_cast<double>(out.video_packets - 1);
   if (steps > 0 && last > first) {
     out.video_fps = steps / (last - first);
@@ -209,7 +222,7 @@ Survey Container::survey() {
   return out;
 }
 
-AVCodecContext* open_decoder(const AVStream* stream, int64_t max_pixels) {
+Decoder open_decoder(const AVStream* stream, int64_t max_pixels) {
   const AVCodecParameters* parameters = stream->codecpar;
   const AVCodec* codec =
       is_allowed(parameters->codec_id) ? avcodec_find_decoder(parameters->codec_id) : nullptr;
@@ -219,14 +232,14 @@ AVCodecContext* open_decoder(const AVStream* stream, int64_t max_pixels) {
                     "vp9, av1, mpeg4 and mjpeg, and aac, opus, vorbis, mp3, flac, alac and pcm",
                     avcodec_get_name(parameters->codec_id)));
   }
-  AVCodecContext* decoder = avcodec_alloc_context3(codec);
+  Decoder decoder(avcodec_alloc_context3(codec));
   if (decoder == nullptr) fail_with(AVERROR(ENOMEM), "opening the decoder");
-  int error = avcodec_parameters_to_context(decoder, parameters);
+  int error = avcodec_parameters_to_context(decoder.get(), parameters);
   if (error < 0) fail_with(error, "opening the decoder");
   decoder->pkt_timebase = stream->time_base;
   decoder->max_pixels = max_pixels;
   decoder->thread_count = 1;  // memory of one decoder; items run beside each other already
-  error = avcodec_open2(decoder, codec, nullptr);
+  error = avcodec_open2(decoder.get(), codec, nullptr);
   if (error < 0) fail_with(error, "opening the decoder");
   return decoder;
 }

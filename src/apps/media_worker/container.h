@@ -1,10 +1,11 @@
 // A container in the worker's input, opened with FFmpeg: which streams it has, how much is in them,
-// and their packets. Every failure ends the process with its sentence.
+// and their packets. Every failure ends the job with its sentence (output.h).
 //
-// Thread: one. Ownership: nothing is freed before the process ends, except by close().
+// Thread: one. Ownership: FFmpeg's objects are held by the pointers below.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 extern "C" {
 #include <libavcodec/avcodec.h>
@@ -12,6 +13,20 @@ extern "C" {
 }
 
 namespace tutti::media_worker {
+
+struct FreeFfmpeg {
+  void operator()(AVFormatContext* context) const { avformat_close_input(&context); }
+  void operator()(AVIOContext* io) const;
+  void operator()(AVPacket* packet) const { av_packet_free(&packet); }
+  void operator()(AVFrame* frame) const { av_frame_free(&frame); }
+  void operator()(AVCodecContext* decoder) const { avcodec_free_context(&decoder); }
+};
+using Packet = std::unique_ptr<AVPacket, FreeFfmpeg>;
+using Frame = std::unique_ptr<AVFrame, FreeFfmpeg>;
+using Decoder = std::unique_ptr<AVCodecContext, FreeFfmpeg>;
+// Never null: without memory the job has failed.
+Packet make_packet();
+Frame make_frame();
 
 // Bytes [begin, end) of standard input.
 struct InputRange {
@@ -32,6 +47,8 @@ struct Survey {
 class Container {
  public:
   explicit Container(InputRange input);
+  Container(const Container&) = delete;
+  Container& operator=(const Container&) = delete;
 
   AVStream* video() const { return video_; }  // null: none
   AVStream* sound() const { return sound_; }
@@ -39,18 +56,18 @@ class Container {
   bool next(AVPacket* packet);
   // Reads to the end; the container cannot be read afterwards.
   Survey survey();
-  void close();
 
  private:
   void check_index() const;
 
-  InputRange input_;
-  AVFormatContext* context_ = nullptr;
+  InputRange input_;  // read by io_
+  std::unique_ptr<AVIOContext, FreeFfmpeg> io_;
+  std::unique_ptr<AVFormatContext, FreeFfmpeg> context_;
   AVStream* video_ = nullptr;
   AVStream* sound_ = nullptr;
 };
 
 // A decoder for the stream, of a codec that is allowed.
-AVCodecContext* open_decoder(const AVStream* stream, int64_t max_pixels);
+Decoder open_decoder(const AVStream* stream, int64_t max_pixels);
 
 }  // namespace tutti::media_worker

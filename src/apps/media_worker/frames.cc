@@ -6,10 +6,6 @@
 #include <array>
 #include <cmath>
 
-extern "C" {
-#include <libswscale/swscale.h>
-}
-
 #include "apps/media_worker/output.h"
 
 namespace tutti::media_worker {
@@ -47,6 +43,7 @@ void decode(AVCodecContext* decoder, const AVPacket* packet, AVFrame* frame, con
 
 std::vector<int64_t> sampled_frames(int64_t total, double container_fps,
                                     const WorkerRequest& request) {
+  if (total < 1) return {};
   const int64_t multiple = std::max(1, request.frame_multiple);
   const auto down = [&](double count) {
     return static_cast<int64_t>(count + kRounding) / multiple * multiple;
@@ -72,27 +69,25 @@ int64_t count_frames(InputRange input, const Survey& survey, const WorkerRequest
   if (id != AV_CODEC_ID_VP8 && id != AV_CODEC_ID_VP9 && id != AV_CODEC_ID_AV1) {
     return survey.video_packets;
   }
-  AVCodecContext* decoder = open_decoder(stream, request.max_pixels);
-  AVPacket* packet = av_packet_alloc();
-  AVFrame* frame = av_frame_alloc();
+  const Decoder decoder = open_decoder(stream, request.max_pixels);
+  const Packet packet = make_packet();
+  const Frame frame = make_frame();
   int64_t shown = 0;
   const auto count = [&](const AVFrame*) { ++shown; };
-  while (container.next(packet)) {
-    if (packet->stream_index == stream->index) decode(decoder, packet, frame, count);
-    av_packet_unref(packet);
+  while (container.next(packet.get())) {
+    if (packet->stream_index == stream->index) {
+      decode(decoder.get(), packet.get(), frame.get(), count);
+    }
+    av_packet_unref(packet.get());
   }
-  decode(decoder, nullptr, frame, count);
-  av_frame_free(&frame);
-  av_packet_free(&packet);
-  avcodec_free_context(&decoder);
-  container.close();
+  decode(decoder.get(), nullptr, frame.get(), count);
   return shown;
 }
 
 FrameWriter::FrameWriter(const AVStream* stream, int64_t total, double container_fps,
                          const WorkerRequest& request)
     : decoder_(open_decoder(stream, request.max_pixels)),
-      frame_(av_frame_alloc()),
+      frame_(make_frame()),
       wanted_(sampled_frames(total, container_fps, request)),
       total_(total),
       max_pixels_(request.max_pixels) {
@@ -102,7 +97,7 @@ FrameWriter::FrameWriter(const AVStream* stream, int64_t total, double container
 }
 
 void FrameWriter::push(const AVPacket* packet) {
-  decode(decoder_, packet, frame_, [this](const AVFrame* frame) { take(frame); });
+  decode(decoder_.get(), packet, frame_.get(), [this](const AVFrame* frame) { take(frame); });
 }
 
 void FrameWriter::take(const AVFrame* frame) {
@@ -123,19 +118,19 @@ void FrameWriter::write(const AVFrame* frame) {
     const WorkerVideo video = {static_cast<int32_t>(wanted_.size()), width_, height_, 0, fps_};
     write_message(WorkerTag::kVideo, &video, sizeof video);
   }
-  scaler_ = sws_getCachedContext(scaler_, frame->width, frame->height,
-                                 static_cast<AVPixelFormat>(frame->format), width_, height_,
-                                 AV_PIX_FMT_RGB24, SWS_BICUBIC, nullptr, nullptr, nullptr);
+  scaler_.reset(sws_getCachedContext(scaler_.release(), frame->width, frame->height,
+                                     static_cast<AVPixelFormat>(frame->format), width_, height_,
+                                     AV_PIX_FMT_RGB24, SWS_BICUBIC, nullptr, nullptr, nullptr));
   if (scaler_ == nullptr) fail("the video's colours have a format that cannot be read");
   const bool full = frame->color_range == AVCOL_RANGE_JPEG;
   const int* matrix = sws_getCoefficients(frame->colorspace);
   // Contrast and saturation 1, in 16.16 fixed point.
-  sws_setColorspaceDetails(scaler_, matrix, full, sws_getCoefficients(SWS_CS_DEFAULT), 1, 0,
+  sws_setColorspaceDetails(scaler_.get(), matrix, full, sws_getCoefficients(SWS_CS_DEFAULT), 1, 0,
                            1 << 16, 1 << 16);
   uint8_t* planes[4] = {rgb_.data(), nullptr, nullptr, nullptr};
   const int strides[4] = {width_ * 3, 0, 0, 0};
   const int rows =
-      sws_scale(scaler_, frame->data, frame->linesize, 0, frame->height, planes, strides);
+      sws_scale(scaler_.get(), frame->data, frame->linesize, 0, frame->height, planes, strides);
   if (rows != height_) fail("the video's colours cannot be converted");
   write_message(WorkerTag::kFrame, rgb_.data(), static_cast<size_t>(width_) * height_ * 3);
 }

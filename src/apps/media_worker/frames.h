@@ -1,6 +1,6 @@
 // Sampled frames of a container's video, as RGB.
 //
-// Thread: one at a time. Failures end the process.
+// Thread: one at a time. Failures end the job.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,9 @@
 #include "apps/media_worker/container.h"
 #include "media/worker_protocol.h"
 
-struct SwsContext;
+extern "C" {
+#include <libswscale/swscale.h>
+}
 
 namespace tutti::media_worker {
 
@@ -36,9 +38,13 @@ class FrameWriter {
   void take(const AVFrame* frame);
   void write(const AVFrame* frame);
 
-  AVCodecContext* decoder_;
-  AVFrame* frame_;
-  SwsContext* scaler_ = nullptr;
+  struct FreeScaler {
+    void operator()(SwsContext* scaler) const { sws_freeContext(scaler); }
+  };
+
+  Decoder decoder_;
+  Frame frame_;
+  std::unique_ptr<SwsContext, FreeScaler> scaler_;
   std::vector<int64_t> wanted_;
   double fps_ = 0;  // of the wanted frames
   size_t written_ = 0;

@@ -1,4 +1,5 @@
-// Messages to the engine. The worker does one job: a failure is written and ends the process.
+// Messages to the engine. The worker does one job: a failure is written and ends the process. The
+// fuzzer of jobs has an output of its own, where a failure is thrown.
 //
 // Thread: one.
 #pragma once

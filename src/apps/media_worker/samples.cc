@@ -47,24 +47,24 @@ void add_channel(const AVFrame* frame, int channel, int channels, std::vector<fl
 
 SampleWriter::SampleWriter(const AVStream* stream, int64_t end, const WorkerRequest& request)
     : decoder_(open_decoder(stream, request.max_pixels)),
-      frame_(av_frame_alloc()),
+      frame_(make_frame()),
       unit_(stream->time_base),
       end_(end),
       max_seconds_(request.max_seconds) {}
 
 void SampleWriter::push(const AVPacket* packet) {
-  int error = avcodec_send_packet(decoder_, packet);
+  int error = avcodec_send_packet(decoder_.get(), packet);
   if (error < 0 && error != AVERROR_EOF) fail_with(error, "decoding the sound");
-  while ((error = avcodec_receive_frame(decoder_, frame_)) >= 0) {
-    take(frame_);
-    av_frame_unref(frame_);
+  while ((error = avcodec_receive_frame(decoder_.get(), frame_.get())) >= 0) {
+    take(frame_.get());
+    av_frame_unref(frame_.get());
   }
   if (error != AVERROR(EAGAIN) && error != AVERROR_EOF) fail_with(error, "decoding the sound");
 }
 
 int64_t SampleWriter::samples_before_end(const AVFrame* frame) const {
   if (frame->pts == AV_NOPTS_VALUE || end_ == AV_NOPTS_VALUE) return frame->nb_samples;
-  const int64_t left = av_rescale_q(end_ - frame->pts, unit_, {1, sample_rate_});
+  const int64_t left = av_rescale_q(av_sat_sub64(end_, frame->pts), unit_, {1, sample_rate_});
   return std::clamp<int64_t>(left, 0, frame->nb_samples);
 }
 
@@ -76,6 +76,7 @@ void SampleWriter::take(const AVFrame* frame) {
     if (channels < 1 || channels > kMostChannels) {
       fail(fmt::format("the sound has {} channels; allowed are 1 to {}", channels, kMostChannels));
     }
+    if (sample_rate_ < 1) fail("the sound has no sample rate");
     const WorkerSound sound = {sample_rate_};
     write_message(WorkerTag::kSound, &sound, sizeof sound);
   }

@@ -1,6 +1,6 @@
 // A container's sound as mono samples at its own rate.
 //
-// Thread: one at a time. Failures end the process.
+// Thread: one at a time. Failures end the job.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ class SampleWriter {
   void take(const AVFrame* frame);
   int64_t samples_before_end(const AVFrame* frame) const;
 
-  AVCodecContext* decoder_;
-  AVFrame* frame_;
+  Decoder decoder_;
+  Frame frame_;
   int sample_rate_ = 0;
   int channels_ = 0;
   int64_t written_ = 0;
