@@ -12,8 +12,7 @@
 #include "media/image_resize.h"
 #include "media/mel.h"
 #include "media/resampler.h"
-// After <cstdio>: the library's header needs FILE and size_t.
-#include <jpeglib.h>
+#include "photo.h"
 
 namespace tutti {
 namespace {
@@ -61,40 +60,6 @@ std::vector<float> sound(int rate) {
   return out;
 }
 
-std::vector<std::byte> photo_jpeg(int width, int height) {
-  std::vector<uint8_t> row(static_cast<size_t>(width) * 3);
-  jpeg_compress_struct jpeg = {};
-  jpeg_error_mgr errors = {};
-  jpeg.err = jpeg_std_error(&errors);
-  jpeg_create_compress(&jpeg);
-  unsigned char* data = nullptr;
-  unsigned long size = 0;
-  jpeg_mem_dest(&jpeg, &data, &size);
-  jpeg.image_width = width;
-  jpeg.image_height = height;
-  jpeg.input_components = 3;
-  jpeg.in_color_space = JCS_RGB;
-  jpeg_set_defaults(&jpeg);
-  jpeg_set_quality(&jpeg, 90, TRUE);
-  jpeg_start_compress(&jpeg, TRUE);
-  uint32_t noise = 1;
-  for (int y = 0; y < height; ++y) {
-    for (size_t i = 0; i < row.size(); ++i) {
-      noise = noise * 1664525u + 1013904223u;
-      const double wave = std::sin(0.02 * static_cast<double>(i)) + std::cos(0.03 * y);
-      row[i] = static_cast<uint8_t>(128 + 55 * wave + 12 * (noise / 4294967296.0 - 0.5));
-    }
-    JSAMPROW rows = row.data();
-    jpeg_write_scanlines(&jpeg, &rows, 1);
-  }
-  jpeg_finish_compress(&jpeg);
-  jpeg_destroy_compress(&jpeg);
-  const auto* bytes = reinterpret_cast<const std::byte*>(data);
-  std::vector<std::byte> out(bytes, bytes + size);
-  std::free(data);
-  return out;
-}
-
 void print_sound(const char* what, double seconds) {
   fmt::print("{:<58} {:>9.2f} ms {:>9.0f}x real time\n", what, seconds * 1e3, kSeconds / seconds);
 }
@@ -110,7 +75,7 @@ void bench_sound() {
 }
 
 void bench_picture() {
-  const std::vector<std::byte> file = photo_jpeg(1920, 1080);
+  const std::vector<std::byte> file = photo_jpeg(1920, 1080, 1);
   const Tensor rgb = value_of(decode_image(file));
   PatchConfig config;
   config.patch_size = 16;
