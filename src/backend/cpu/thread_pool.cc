@@ -59,8 +59,9 @@ ThreadPool::ThreadPool(int num_threads) {
   const std::vector<int> cores = cpu::physical_cores();
   const int count = num_threads > 0 ? num_threads : static_cast<int>(cores.size());
   for (int thread = 1; thread < count; ++thread) {
-    // With more threads than cores none is pinned: two on one core would wait for each other.
-    const int core = count <= static_cast<int>(cores.size()) ? cores[thread] : -1;
+    // Pinned only where the pool has every core to itself: with more threads two on one core would
+    // wait for each other, and with fewer the pools of several processes would choose the same.
+    const int core = count == static_cast<int>(cores.size()) ? cores[thread] : -1;
     workers_.emplace_back([this, thread, core] { work(thread, core); });
   }
 }

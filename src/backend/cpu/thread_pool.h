@@ -1,8 +1,9 @@
 // ThreadPool: the CPU's cores for one parallel loop at a time.
 //
-// The caller of parallel_for is thread 0 and works along; workers are pinned to distinct physical
-// cores that the process may run on. After work a worker spins for a few tens of microseconds
-// (waking a sleeping thread costs about that much), then sleeps, so that an idle pool uses no CPU.
+// The caller of parallel_for is thread 0 and works along; the workers of a pool over all physical
+// cores that the process may run on are pinned to them. After work a worker spins for a few tens of
+// microseconds (waking a sleeping thread costs about that much), then sleeps, so that an idle pool
+// uses no CPU.
 // Thread: parallel_for from any thread; a call from inside a loop, or while another caller's loop
 // runs, does its work inline. Invariants: no allocation per call; each index is done exactly once.
 #pragma once
