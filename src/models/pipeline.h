@@ -17,6 +17,7 @@
 #include "media/media_source.h"
 #include "models/ar_model.h"
 #include "models/generation_model.h"
+#include "models/stage_footprint.h"
 
 namespace tutti::text {
 class Tokenizer;  // text/tokenizer.h
@@ -48,6 +49,8 @@ struct StageSpec {
   std::string final_output_type;  // "text", "audio"
   bool has_text_output = false;   // tokens are text of the pipeline's tokenizer
   SamplingParams default_sampling_params;
+  // Names of its fields that the checkpoint itself gives; the others are the family's.
+  std::vector<std::string> sampling_from_checkpoint;
 };
 
 struct LoadOptions {
@@ -79,6 +82,9 @@ class Pipeline {
  public:
   virtual ~Pipeline() = default;
 
+  // The family's name; empty for pipelines without one.
+  virtual std::string_view family() const { return {}; }
+
   virtual const std::vector<StageSpec>& stages() const = 0;
   virtual std::shared_ptr<const Tokenizer> tokenizer() const = 0;
   // Display names; the default first. Empty: no speech.
@@ -96,6 +102,12 @@ class Pipeline {
   virtual Result<std::unique_ptr<ArModel>> load_ar(int32_t stage, const LoadOptions&) const = 0;
   virtual Result<std::unique_ptr<GenerationModel>> load_generation(int32_t stage,
                                                                    const LoadOptions&) const = 0;
+  // What one replica of the stage will take in memory, from config and headers alone; nothing for
+  // pipelines that cannot tell.
+  virtual Result<StageFootprint> footprint(int32_t /*stage*/, const LoadOptions&,
+                                           const StepLimits&) const {
+    return StageFootprint();
+  }
 };
 
 struct ModelFamily {

@@ -37,6 +37,22 @@ void read_sampling(const ConfigReader& reader, const std::string& prefix, bool s
       samples ? static_cast<float>(reader.number(prefix + "temperature", fallback)) : 0.0f;
 }
 
+// Fields that have a value of the file's.
+std::vector<std::string> given_fields(const ConfigReader& reader, const std::string& prefix,
+                                      std::initializer_list<const char*> max_tokens_keys) {
+  std::vector<std::string> fields;
+  for (const char* field : {"top_k", "top_p", "min_p", "repetition_penalty", "temperature"}) {
+    if (reader.has(prefix + field)) fields.emplace_back(field);
+  }
+  if (!reader.has(prefix + "temperature") && reader.has(prefix + "do_sample")) {
+    fields.emplace_back("temperature");
+  }
+  for (const char* key : max_tokens_keys) {
+    if (reader.has(key)) fields.emplace_back("max_tokens");
+  }
+  return fields;
+}
+
 void read_max_tokens(const ConfigReader& reader, const std::string& key, SamplingParams& params) {
   params.max_tokens = static_cast<int32_t>(reader.positive(key, params.max_tokens));
 }
@@ -66,6 +82,8 @@ Result<GenerationDefaults> read_generation_defaults(const std::filesystem::path&
   read_max_tokens(reader, "max_new_tokens", d.thinker);
   read_max_tokens(reader, "thinker_max_new_tokens", d.thinker);
   read_max_tokens(reader, "talker_max_new_tokens", d.talker);
+  d.thinker_given = given_fields(reader, "", {"max_new_tokens", "thinker_max_new_tokens"});
+  d.talker_given = given_fields(reader, "talker_", {"talker_max_new_tokens"});
   TUTTI_RETURN_IF_ERROR(status);
   TUTTI_RETURN_IF_ERROR(d.thinker.validate());
   TUTTI_RETURN_IF_ERROR(d.talker.validate());

@@ -14,6 +14,9 @@ struct GenerationDefaults {
   std::vector<int32_t> eos_token_ids;  // of the thinker
   SamplingParams thinker;
   SamplingParams talker;
+  // Fields of these that the file has, by name.
+  std::vector<std::string> thinker_given;
+  std::vector<std::string> talker_given;
 };
 
 // A missing file, or missing keys, give the defaults of the reference's generate(). Errors name

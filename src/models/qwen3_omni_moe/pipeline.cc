@@ -11,12 +11,14 @@
 #include "base/strings.h"
 #include "models/chat_context.h"
 #include "models/qwen3_omni_moe/code2wav.h"
+#include "models/qwen3_omni_moe/footprint.h"
 #include "models/qwen3_omni_moe/generation_defaults.h"
 #include "models/qwen3_omni_moe/media_processor.h"
 #include "models/qwen3_omni_moe/talker.h"
 #include "models/qwen3_omni_moe/thinker.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
+#include "weights/measuring_loader.h"
 #include "weights/weight_loader.h"
 
 namespace tutti::qwen3_omni_moe {
@@ -61,6 +63,7 @@ class Qwen3OmniMoePipeline final : public Pipeline {
     build_voices();
   }
 
+  std::string_view family() const override { return "qwen3_omni_moe"; }
   const std::vector<StageSpec>& stages() const override { return stages_; }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return text_.tokenizer; }
   const std::vector<std::string>& voices() const override { return voices_; }
@@ -70,6 +73,8 @@ class Qwen3OmniMoePipeline final : public Pipeline {
   Result<std::unique_ptr<ArModel>> load_ar(int32_t stage, const LoadOptions&) const override;
   Result<std::unique_ptr<GenerationModel>> load_generation(int32_t stage,
                                                            const LoadOptions&) const override;
+  Result<StageFootprint> footprint(int32_t stage, const LoadOptions& options,
+                                   const StepLimits& limits) const override;
 
  private:
   Result<std::string> render_chat(const ChatPrompt& prompt) const;
@@ -92,6 +97,7 @@ void Qwen3OmniMoePipeline::build_stages() {
   thinker.final_output_type = "text";
   thinker.has_text_output = true;
   thinker.default_sampling_params = defaults_.thinker;
+  thinker.sampling_from_checkpoint = defaults_.thinker_given;
   stages_.push_back(std::move(thinker));
   if (!config_.has_talker) return;
   StageSpec talker;
@@ -99,6 +105,7 @@ void Qwen3OmniMoePipeline::build_stages() {
   talker.sources = {kThinker};
   talker.input_processor = pass_on;
   talker.default_sampling_params = defaults_.talker;
+  talker.sampling_from_checkpoint = defaults_.talker_given;
   stages_.push_back(std::move(talker));
   StageSpec code2wav;
   code2wav.model_stage = "code2wav";
@@ -265,6 +272,36 @@ Result<std::unique_ptr<GenerationModel>> Qwen3OmniMoePipeline::load_generation(
                    [&](WeightLoader& w) { return load_code2wav_network(w, config_.code2wav); }));
   return std::unique_ptr<GenerationModel>(
       std::make_unique<Code2Wav>(config_.code2wav, std::move(network)));
+}
+
+Result<StageFootprint> Qwen3OmniMoePipeline::footprint(int32_t stage, const LoadOptions& options,
+                                                       const StepLimits& limits) const {
+  std::shared_ptr<const Checkpoint> checkpoint;
+  if (!options.dummy_weights) {
+    TUTTI_ASSIGN_OR_RETURN(checkpoint, Checkpoint::open(options.model_dir));
+  }
+  MeasuringLoader loader(
+      checkpoint, options.auto_dtype ? std::optional<DType>() : std::optional(options.dtype));
+  StageFootprint out;
+  if (stage == kThinker) {
+    (void)Thinker::load(loader, config_.thinker);
+    out.ar = decoder_info(config_.thinker.text,
+                          loader.matrix_dtype("thinker.model.embed_tokens.weight"));
+    out.workspace_bytes = thinker_workspace_bytes(config_.thinker, limits);
+    out.caches_media = config_.thinker.audio.has_value() || config_.thinker.vision.has_value();
+  } else if (stage == kTalker) {
+    (void)Talker::load(loader, config_);
+    out.ar = decoder_info(config_.talker.text,
+                          loader.matrix_dtype("talker.model.codec_embedding.weight"));
+    out.workspace_bytes = talker_workspace_bytes(config_.talker, limits);
+  } else {
+    (void)load_code2wav_network(loader, config_.code2wav);
+    out.workspace_bytes = code2wav_workspace_bytes(config_.code2wav, limits);
+    out.bytes_per_sequence = code2wav_sequence_bytes(config_.code2wav);
+  }
+  out.mapped_weight_bytes = static_cast<int64_t>(loader.mapped_bytes());
+  out.copied_weight_bytes = static_cast<int64_t>(loader.copied_bytes());
+  return out;
 }
 
 // A directory with a config alone serves benchmarks with dummy weights.
