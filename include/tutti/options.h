@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +35,10 @@ struct StageOptions {
   std::optional<int64_t> kv_cache_bytes;
   std::optional<int32_t> block_size;
   std::optional<bool> enable_prefix_caching;
+  // Share of the device's memory, (0, 1], that the stage may take: its KV cache gets what weights
+  // and scratch leave of it. Unset: kv_cache_bytes decides. Ignored beside the stage's own
+  // kv_cache_bytes.
+  std::optional<double> gpu_memory_utilization;
 };
 
 struct EngineOptions {
@@ -83,6 +88,16 @@ struct EngineOptions {
   std::string otlp_endpoint;
   // Overrides default_sampling_params_list where given (one entry per stage).
   std::vector<SamplingParams> default_sampling_params_list;
+  // Memory that the stages of one device may take; 0: what the machine has left, less a reserve.
+  int64_t device_memory_bytes = 0;
+  // Deploy file (YAML; docs/deploy.md): values for what is not set here. Empty: none.
+  std::string deploy_config;
+  // Values for single stages that win over everything: "0.max_num_seqs=4", "talker.devices=cpu", or
+  // a JSON object as vLLM-Omni takes it, {"0": {"max_num_seqs": 4}}.
+  std::vector<std::string> stage_overrides;
+  // Names of options that count as set although they have their default's value, and by what
+  // ("--max-num-seqs"). Options of other values count as set anyway.
+  std::map<std::string, std::string> option_origins;
   LoadProgress on_progress;
 };
 
