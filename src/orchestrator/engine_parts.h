@@ -28,6 +28,8 @@ using StageLoader = std::function<Result<LoadedStage>(const ReportProgress& repo
 struct StageParts {
   StageLoader load;
   int32_t num_replicas = 1;
+  bool worker_process = false;
+  RouterPolicy router = RouterPolicy::kLeastOutstanding;
 };
 
 struct EngineParts {

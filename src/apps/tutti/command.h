@@ -50,6 +50,15 @@ struct GenerateFlags {
   EngineOptions engine;
 };
 
+struct ConfigFlags {
+  std::string model = "nano";
+  EngineOptions engine;
+};
+
+// Prints the effective configuration as a deploy file, with the origin of every value and the
+// memory plan as comments. Fails, after printing, when the stages do not fit the memory.
+int run_config(const ConfigFlags& flags);
+
 int run_generate(const GenerateFlags& flags);
 
 // Prints "error: sentence" on stderr and returns the exit code that fits the status.

@@ -7,6 +7,7 @@
 #include "backend/cpu/isa.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "stages/engine_config.h"
 
 namespace tutti::cli {
 namespace {
@@ -24,21 +25,60 @@ void add_sampling_flags(CLI::App& command, const std::string& prefix, const std:
   command.add_option(name("max-tokens"), flags.max_tokens, "Most tokens to produce")->group(group);
 }
 
+// A flag that sets an option by its deploy key; the schema checks its value.
+struct EngineFlag {
+  const char* flag;
+  const char* key;
+  const char* help;
+};
+
+constexpr EngineFlag kEngineFlags[] = {
+    {"--dtype", "dtype", "Weights and KV cache: auto, float32 or bfloat16"},
+    {"--load-format", "load_format", "auto, or dummy: random weights from the config"},
+    {"--threads", "num_threads", "CPU threads; 0: all cores"},
+    {"--max-model-len", "max_model_len", "Tokens of context"},
+    {"--max-num-seqs", "max_num_seqs", "Requests that a stage runs at once"},
+    {"--max-num-batched-tokens", "max_num_batched_tokens", "Tokens of one step"},
+    {"--kv-cache-bytes", "kv_cache_memory_bytes", "KV cache of each stage that has one"},
+    {"--mm-cache-bytes", "mm_cache_bytes", "Cached encoder outputs of media; 0: none"},
+    {"--block-size", "block_size", "Tokens of a KV block"},
+    {"--enable-prefix-caching", "enable_prefix_caching", "true or false"},
+    {"--async-chunk", "async_chunk", "true: chunks stream between stages; false: whole results"},
+    {"--device-memory", "device_memory_bytes", "Memory that stages may take; 0: what is left"},
+    {"--init-timeout", "init_timeout", "Seconds until all stages are ready"},
+    {"--stage-init-timeout", "stage_init_timeout", "Seconds until one stage is ready"},
+    {"--request-queue-size", "request_queue_size", "Requests that wait for their turn"},
+    {"--output-queue-size", "output_queue_size", "Messages that wait for a reader"},
+    {"--max-live-requests", "max_live_requests", "Requests in progress; 0: by max_num_seqs"},
+    {"--request-timeout", "request_timeout_s", "Seconds that a request may take; 0: no limit"},
+    {"--max-tokens-per-request", "max_tokens_per_request", "Of output; 0: no limit"},
+    {"--max-audio", "max_audio_s", "Seconds of speech per request; 0: no limit"},
+    {"--max-pending-updates", "max_pending_updates", "Segments of one request that wait"},
+    {"--max-retries", "max_retries", "Of a request whose replica died"},
+    {"--replica-wait", "replica_wait_s", "Seconds to wait for a replica to come back"},
+    {"--max-loras", "max_loras", "Adapters loaded at once"},
+    {"--max-lora-rank", "max_lora_rank", "Largest rank of an adapter"},
+};
+
+// Flags of every command that runs an engine.
 void add_engine_flags(CLI::App& command, EngineOptions& options) {
   const std::string group = "Engine";
-  command.add_option("--dtype", options.dtype, "Weights and KV cache")
-      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
-      ->capture_default_str()
+  for (const EngineFlag& flag : kEngineFlags) {
+    const auto set = [&options, flag](const std::string& text) {
+      const Status status = set_engine_option(options, flag.key, text, flag.flag);
+      if (!status.ok()) throw CLI::ValidationError(flag.flag, status.message());
+    };
+    command.add_option_function<std::string>(flag.flag, set, flag.help)->group(group);
+  }
+  const auto whole_results = [&options] {
+    options.async_chunk = false;
+    options.option_origins["async_chunk"] = "--no-async-chunk";
+  };
+  command
+      .add_flag_callback("--no-async-chunk", whole_results,
+                         "Hand whole results from stage to stage instead of chunks")
       ->group(group);
-  command.add_option("--load-format", options.load_format, "dummy: random weights from the config")
-      ->check(CLI::IsMember({"auto", "dummy"}))
-      ->capture_default_str()
-      ->group(group);
-  command.add_option("--threads", options.num_threads, "CPU threads; 0: all cores")
-      ->check(CLI::Range(0, 1024))
-      ->group(group);
-  command.add_option("--max-model-len", options.max_model_len, "Tokens of context")
-      ->check(CLI::PositiveNumber)
+  command.add_option("--deploy-config", options.deploy_config, "Deploy file (docs/deploy.md)")
       ->group(group);
   command
       .add_option(
@@ -51,10 +91,18 @@ void add_engine_flags(CLI::App& command, EngineOptions& options) {
                   "Directory below which file:// URLs of media may lie; default: none")
       ->group(group);
   command
-      .add_flag_callback(
-          "--no-async-chunk", [&options] { options.async_chunk = false; },
-          "Hand whole results from stage to stage instead of chunks")
+      .add_option("--stage-overrides", options.stage_overrides,
+                  "STAGE.KEY=VALUE or {\"STAGE\": {\"KEY\": VALUE}}; may be given again")
+      ->allow_extra_args(false)
       ->group(group);
+}
+
+void add_config(CLI::App& app, ConfigFlags& flags) {
+  CLI::App& command = *app.add_subcommand(
+      "config", "Print the configuration that a model would run with, and the memory it takes");
+  command.add_option("model", flags.model, "Directory in Hugging Face layout, or a bundled model")
+      ->capture_default_str();
+  add_engine_flags(command, flags.engine);
 }
 
 void add_generate(CLI::App& app, GenerateFlags& flags) {
@@ -142,6 +190,8 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   GenerateFlags generate;
   add_generate(app, generate);
+  ConfigFlags config;
+  add_config(app, config);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version
@@ -152,6 +202,7 @@ int run(int argc, char** argv) {
   if (const auto isa = cpu::select_cpu_isa(); !isa.ok()) {
     return report_usage_error(isa.error().message());
   }
+  if (app.got_subcommand("config")) return run_config(config);
   return run_generate(generate);
 }
 

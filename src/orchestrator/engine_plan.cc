@@ -1,0 +1,32 @@
+#include "orchestrator/engine_plan.h"
+
+#include <thread>
+
+#include "media/media_source.h"
+#include "models/bundled.h"
+
+namespace tutti {
+
+Result<EnginePlan> plan_engine(const std::string& model, const EngineOptions& options) {
+  TUTTI_RETURN_IF_ERROR(
+      check_media_sources(options.allowed_media_domains, options.allowed_media_path));
+  EnginePlan plan;
+  TUTTI_ASSIGN_OR_RETURN(plan.load.model_dir, resolve_model(model));
+  plan.load.media_sources.urls.allowed_domains = options.allowed_media_domains;
+  plan.load.media_sources.directory = options.allowed_media_path;
+  TUTTI_ASSIGN_OR_RETURN(plan.pipeline, open_pipeline(plan.load));
+  TUTTI_ASSIGN_OR_RETURN(plan.config, resolve_engine_config(options, *plan.pipeline));
+  const EngineOptions& resolved = plan.config.options;
+  plan.load.auto_dtype = resolved.dtype == "auto";
+  plan.load.dtype = resolved.dtype == "bfloat16" ? DType::kBF16 : DType::kF32;
+  plan.load.dummy_weights = resolved.load_format == "dummy";
+  plan.load.mm_cache_bytes = resolved.mm_cache_bytes;
+  const int num_threads = resolved.num_threads > 0
+                              ? resolved.num_threads
+                              : static_cast<int>(std::thread::hardware_concurrency());
+  TUTTI_ASSIGN_OR_RETURN(plan.memory,
+                         plan_memory(*plan.pipeline, plan.load, num_threads, plan.config));
+  return plan;
+}
+
+}  // namespace tutti

@@ -1,0 +1,131 @@
+// `tutti config` as a user runs it, and the examples of docs/deploy.md.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <sstream>
+
+#include "process.h"
+
+namespace tutti::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+std::string without_comments(const std::string& text) {
+  return std::regex_replace(text, std::regex(" *#[^\n]*"), "");
+}
+
+class Config : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    dir_ = fs::temp_directory_path() / ("tutti_config_test_" + std::to_string(getpid()));
+    fs::create_directories(dir_);
+  }
+  void TearDown() override { fs::remove_all(dir_); }
+
+  static ProcessResult run(std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {TUTTI_BINARY, "config", "nano"});
+    return run_process(flags);
+  }
+  std::string write(const std::string& name, const std::string& text) const {
+    std::ofstream(dir_ / name) << text;
+    return (dir_ / name).string();
+  }
+  fs::path dir_;
+};
+
+TEST_F(Config, PrintsEveryOrigin) {
+  const std::string file = write("deploy.yaml", "stages:\n  - stage_id: 0\n    max_num_seqs: 3\n");
+  const ProcessResult result =
+      run({"--deploy-config", file, "--block-size", "16", "--stage-overrides",
+           R"({"1": {"max_num_seqs": 2}})", "--stage-overrides", "code2wav.max_num_seqs=5"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, ::testing::ContainsRegex("max_num_seqs: 3 +# .*deploy.yaml:3\n"));
+  EXPECT_THAT(result.out, ::testing::ContainsRegex("max_num_seqs: 2 +# --stage-overrides\n"));
+  EXPECT_THAT(result.out, ::testing::ContainsRegex("max_num_seqs: 5 +# --stage-overrides\n"));
+  EXPECT_THAT(result.out, ::testing::ContainsRegex("block_size: 16 +# --block-size\n"));
+  EXPECT_THAT(result.out, ::testing::ContainsRegex("max_tokens: 256 +# generation_config.json\n"));
+  EXPECT_THAT(result.out, ::testing::ContainsRegex("max_retries: 1 +# default\n"));
+  EXPECT_THAT(result.out, ::testing::ContainsRegex("#   cpu +sum +[0-9.]+ [KMG]B  available"));
+}
+
+TEST_F(Config, IsItsOwnDeployFile) {
+  const ProcessResult first = run({"--max-num-seqs", "7", "--max-audio", "1.5"});
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  const ProcessResult second = run({"--deploy-config", write("again.yaml", first.out)});
+  ASSERT_EQ(second.exit_code, 0) << second.err;
+  EXPECT_EQ(without_comments(second.out), without_comments(first.out));
+  EXPECT_THAT(second.out, ::testing::ContainsRegex("max_num_seqs: 7 +# .*again.yaml:[0-9]+\n"));
+}
+
+// API.md, Construction: unknown option, unknown YAML key: an error that names the nearest one.
+TEST_F(Config, UnknownKeysAndFlagsNameTheNearest) {
+  ProcessResult result =
+      run({"--deploy-config", write("bad.yaml", "stages: [{stage_id: 0, max_num_seq: 1}]\n")});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("bad.yaml:1:24: `stages[0].max_num_seq` is not a known key; "
+                                    "did you mean `max_num_seqs`?"));
+  result = run({"--max-num-seq", "4"});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("did you mean '--max-num-seqs'?"));
+  result = run({"--max-num-seqs", "0"});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("`max_num_seqs` is 0; allowed is an integer from 1"));
+  result = run({"--stage-overrides", "0.max_num_seq=4"});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("did you mean `max_num_seqs`?"));
+}
+
+// API.md, Construction: stages that do not fit are an error before loading, with the sum per
+// device.
+TEST_F(Config, TooLittleMemoryIsAnErrorBeforeLoading) {
+  const ProcessResult config = run({"--device-memory", "1000000"});
+  EXPECT_EQ(config.exit_code, 1);
+  EXPECT_THAT(config.out, HasSubstr("device_memory_bytes: 1000000"));
+  EXPECT_THAT(config.err, HasSubstr("error: The stages do not fit the memory: cpu needs "));
+  const ProcessResult generate =
+      run_process({TUTTI_BINARY, "generate", "--text", "Hi", "--device-memory", "1000000"});
+  EXPECT_EQ(generate.exit_code, 1);
+  EXPECT_EQ(generate.out, "");
+  for (const char* part :
+       {"thinker", "talker", "code2wav", "weights", "KV cache", "scratch", "available 1.0 MB"}) {
+    EXPECT_THAT(generate.err, HasSubstr(part));
+  }
+}
+
+TEST_F(Config, GenerateRunsWithADeployFile) {
+  const std::string file =
+      write("deploy.yaml",
+            "stages:\n  - stage_id: 0\n    num_replicas: 2\n    max_num_seqs: 2\n"
+            "    default_sampling_params: {max_tokens: 3}\n");
+  const ProcessResult result =
+      run_process({TUTTI_BINARY, "generate", "--text", "Hi", "--deploy-config", file});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("3 tokens"));
+}
+
+TEST_F(Config, TheExamplesOfTheDocumentationRun) {
+  std::ifstream in(fs::path(TUTTI_SOURCE_DIR) / "docs/deploy.md");
+  std::stringstream text;
+  text << in.rdbuf();
+  const std::string doc = text.str();
+  const std::regex block("```yaml\n# ([a-z]+\\.yaml)\n([^`]*)```");
+  std::vector<std::string> files;
+  for (std::sregex_iterator it(doc.begin(), doc.end(), block), end; it != end; ++it) {
+    files.push_back(write((*it)[1], (*it)[2]));
+  }
+  ASSERT_EQ(files.size(), 2u);
+  for (const std::string& file : files) {
+    const ProcessResult result = run({"--deploy-config", file});
+    EXPECT_EQ(result.exit_code, 0) << file << ": " << result.err;
+    EXPECT_THAT(result.out, ::testing::ContainsRegex("max_audio_s: 60 +# .*small.yaml:"));
+  }
+}
+
+}  // namespace
+}  // namespace tutti::testing
