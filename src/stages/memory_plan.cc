@@ -210,10 +210,12 @@ Status MemoryPlan::check() const {
                         human(device.needed_bytes), human(device.available_bytes));
   }
   if (sums.empty()) return {};
+  std::string lines = table();
+  lines.pop_back();  // its last end of line
   return resource_exhausted(fmt::format(
       "The stages do not fit the memory: {}. Lower kv_cache_memory_bytes, max_num_seqs, "
       "max_num_batched_tokens, mm_cache_bytes or num_replicas.\n{}",
-      sums, table()));
+      sums, lines));
 }
 
 }  // namespace tutti
