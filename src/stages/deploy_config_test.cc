@@ -207,7 +207,8 @@ TEST_F(DeployFile, NothingIsReadFromNothing) {
 
 TEST(StageOverrides, TakeAssignmentsAndJson) {
   const std::vector<std::string> overrides = {
-      R"({"0": {"max_num_seqs": 8, "default_sampling_params": {"top_k": 3}}, "1": {"devices": "0"}})",
+      R"({"0": {"max_num_seqs": 8, "default_sampling_params": {"top_k": 3}},
+          "1": {"devices": "0"}})",
       "talker.max_num_seqs=2", "0.default_sampling_params.temperature=0.25",
       "0.default_sampling_params.stop=[a, b]"};
   const auto config = read_stage_overrides(overrides, kTarget);
