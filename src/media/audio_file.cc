@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "media/media_file.h"
 #include "media/resampler.h"
 #include "media/sound_container.h"
@@ -15,9 +13,6 @@ namespace {
 
 constexpr int32_t kMostChannels = 32;
 constexpr int64_t kBlockFrames = 4096;
-// Float files may be scaled as integers are, but values near the end of float's range would become
-// infinite in filters and spectra.
-constexpr float kLargestSample = 1e9f;
 
 Status too_long(double seconds, const AudioLimits& limits) {
   return payload_too_large(fmt::format("the sound lasts {:.1f} s; at most {:.1f} s are allowed",
@@ -69,19 +64,13 @@ Status check_format(const SoundFormat& format, const AudioLimits& limits) {
 }
 
 // Mean over the channels of each frame.
-Status mix_down(std::span<const float> interleaved, int channels, std::span<float> mono) {
+void mix_down(std::span<const float> interleaved, int channels, std::span<float> mono) {
   const float scale = 1.0f / static_cast<float>(channels);
   for (size_t i = 0; i < mono.size(); ++i) {
     float sum = 0;
     for (int c = 0; c < channels; ++c) sum += interleaved[i * channels + c];
     mono[i] = channels == 1 ? sum : sum * scale;
-    if (!(std::abs(mono[i]) <= kLargestSample)) {  // NaN too
-      return invalid_argument(
-          fmt::format("the sound holds the sample {:g}; allowed are -{:g} to {:g}", mono[i],
-                      kLargestSample, kLargestSample));
-    }
   }
-  return {};
 }
 
 // Decodes all frames into `out`; returns how many there were at the file's own rate.
@@ -98,7 +87,7 @@ Result<int64_t> decode_frames(SoundDecoder& decoder, const AudioLimits& limits,
     const double seconds = static_cast<double>(total) / format.sample_rate;
     if (seconds > limits.max_seconds) return too_long(seconds, limits);
     const std::span<float> frames(mono.data(), static_cast<size_t>(got));
-    TUTTI_RETURN_IF_ERROR(mix_down(block, format.channels, frames));
+    mix_down(block, format.channels, frames);
     TUTTI_RETURN_IF_ERROR(resampler.push(frames, out));
   }
 }

@@ -4,9 +4,13 @@
 #include <soxr.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace tutti {
 namespace {
+// Float files may be scaled as integers are, but values near the end of float's range would become
+// infinite in filters and spectra.
+constexpr float kLargestSample = 1e9f;
 constexpr int32_t kLowestRate = 1000;
 constexpr int32_t kHighestRate = 768000;
 // Output is taken in blocks of this many samples.
@@ -55,6 +59,12 @@ Result<Resampler> Resampler::create(int32_t from_rate, int32_t to_rate) {
 }
 
 Status Resampler::push(std::span<const float> samples, std::vector<float>& out) {
+  for (const float sample : samples) {
+    if (std::abs(sample) <= kLargestSample) continue;  // not so for NaN
+    return invalid_argument(
+        fmt::format("the sound holds the sample {:g}; allowed are -{:g} to {:g}", sample,
+                    kLargestSample, kLargestSample));
+  }
   if (soxr_->handle == nullptr) {
     out.insert(out.end(), samples.begin(), samples.end());
     return {};

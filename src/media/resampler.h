@@ -1,7 +1,8 @@
 // Resampler: one channel from one sample rate to another with soxr's HQ recipe (linear phase, the
 // delay compensated), fed in blocks so that a long recording is never held at its own rate.
 //
-// Thread: one at a time. Equal rates pass samples through unchanged.
+// Thread: one at a time. Equal rates pass samples through unchanged. All sound that comes in passes
+// here, so what it makes is finite: samples that are not, or almost not, are an error.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ class Resampler {
   Resampler& operator=(Resampler&&) noexcept;
   ~Resampler();
 
-  // Appends to `out` what `samples` completes.
+  // Appends to `out` what `samples` completes. Error for a sample beyond +-1e9 or that is no
+  // number.
   Status push(std::span<const float> samples, std::vector<float>& out);
   // Appends the rest; the resampler takes no more samples afterwards.
   Status finish(std::vector<float>& out);

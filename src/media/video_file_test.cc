@@ -251,6 +251,13 @@ TEST_F(BadWorker, SendsNonsense) {
   EXPECT_THAT(error_with(R"(printf '\005\000\000\000\000\000\000\200')"), HasSubstr("an error of"));
 }
 
+// A finite sample that filters make infinite: 8 kHz, then -1.7e38.
+TEST_F(BadWorker, SendsSamplesThatAreTooLarge) {
+  EXPECT_THAT(error_with(R"(printf '\003\000\000\000\004\000\000\000\100\037\000\000')"
+                         R"(; printf '\004\000\000\000\004\000\000\000\000\000\000\377')"),
+              HasSubstr("the sound holds the sample -1.70141e+38; allowed are -1e+09 to 1e+09"));
+}
+
 TEST_F(BadWorker, SaysWhyInPrintableCharacters) {
   EXPECT_EQ(error_with(R"(printf '\005\000\000\000\006\000\000\000\001no\033\nx')"), "no??x");
   EXPECT_EQ(code_, StatusCode::kPayloadTooLarge);
