@@ -26,7 +26,9 @@ bool is_public_address(const IpAddress& address);
 
 struct UrlPolicy {
   std::vector<std::string> allowed_domains;  // these hosts and their subdomains; empty: none
-  double timeout_s = 20;                     // of the whole fetch
+  // Of the whole fetch. A name server that does not answer is waited for as long as the system's
+  // resolver does (resolv.conf), where that is longer.
+  double timeout_s = 20;
   // Which addresses may be connected to; tests put another in its place.
   std::function<bool(const IpAddress&)> allowed_address = is_public_address;
 };
