@@ -50,14 +50,14 @@ class DualQueue {
   // For the few elements that must not be lost at the end (terminal messages at shutdown): ignores
   // the capacity. False when closed.
   bool force_push(T&& value) {
-    bool was_empty = false;
+    bool announce = false;
     {
       const std::lock_guard lock(mutex_);
       if (closed_) return false;
-      was_empty = items_.empty();
+      announce = announces();
       insert(std::move(value));
     }
-    announce_ready(was_empty);
+    announce_ready(announce);
     return true;
   }
 
@@ -127,6 +127,32 @@ class DualQueue {
     return out;
   }
 
+  // Takes the least element, of equal ones the first.
+  template <typename Less>
+  std::optional<T> try_pop_best(Less less) {
+    std::optional<T> out;
+    bool room = false;
+    {
+      const std::lock_guard lock(mutex_);
+      if (items_.empty()) return out;
+      const auto best = std::min_element(items_.begin(), items_.end(), less);
+      out.emplace(std::move(*best));
+      items_.erase(best);
+      room = std::exchange(push_refused_, false);
+    }
+    announce_room(room);
+    return out;
+  }
+
+  // Shows every element to `look`, under the lock, and arranges that `ready` is called for the next
+  // element too, although the queue may not be empty then. For a loop that leaves elements inside.
+  template <typename Look>
+  void watch(Look look) {
+    const std::lock_guard lock(mutex_);
+    for (const T& item : items_) look(item);
+    announce_next_ = true;
+  }
+
   void close() {
     {
       const std::lock_guard lock(mutex_);
@@ -158,7 +184,7 @@ class DualQueue {
 
  private:
   QueueResult push_impl(T&& value, bool announce_room) {
-    bool was_empty = false;
+    bool announce = false;
     {
       const std::lock_guard lock(mutex_);
       if (closed_) return QueueResult::kClosed;
@@ -166,10 +192,10 @@ class DualQueue {
         push_refused_ |= announce_room;
         return QueueResult::kFull;
       }
-      was_empty = items_.empty();
+      announce = announces();
       insert(std::move(value));
     }
-    announce_ready(was_empty);
+    announce_ready(announce);
     return QueueResult::kOk;
   }
 
@@ -178,9 +204,11 @@ class DualQueue {
     high_water_ = std::max(high_water_, items_.size());
   }
 
-  void announce_ready(bool was_empty) {
+  bool announces() { return std::exchange(announce_next_, false) || items_.empty(); }
+
+  void announce_ready(bool announce) {
     not_empty_.notify();
-    if (was_empty && ready_) ready_();
+    if (announce && ready_) ready_();
   }
 
   void announce_room(bool push_was_refused) {
@@ -197,7 +225,8 @@ class DualQueue {
   std::deque<T> items_;  // guarded by mutex_, as all below
   size_t high_water_ = 0;
   bool closed_ = false;
-  bool push_refused_ = false;  // by try_push(), since the last pop
+  bool push_refused_ = false;   // by try_push(), since the last pop
+  bool announce_next_ = false;  // by watch()
 };
 
 }  // namespace tutti

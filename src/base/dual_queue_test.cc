@@ -111,6 +111,33 @@ TEST(DualQueue, ExtractsFromTheMiddle) {
   EXPECT_EQ(queue.try_pop(), 3);
 }
 
+TEST(DualQueue, PopsTheBestAndOfEqualOnesTheFirst) {
+  DualQueue<std::pair<int, int>> queue(4);
+  for (const auto& item : {std::pair{2, 0}, {1, 1}, {1, 2}}) {
+    ASSERT_EQ(queue.try_push(std::pair(item)), QueueResult::kOk);
+  }
+  const auto less = [](const auto& a, const auto& b) { return a.first < b.first; };
+  EXPECT_EQ(queue.try_pop_best(less), std::pair(1, 1));
+  EXPECT_EQ(queue.try_pop_best(less), std::pair(1, 2));
+  EXPECT_EQ(queue.try_pop_best(less), std::pair(2, 0));
+  EXPECT_EQ(queue.try_pop_best(less), std::nullopt);
+}
+
+TEST(DualQueue, WhoWatchesHearsOfTheNextElementToo) {
+  DualQueue<int> queue(4);
+  int calls = 0;
+  queue.on_ready([&] { ++calls; });
+  ASSERT_EQ(queue.try_push(1), QueueResult::kOk);
+  ASSERT_EQ(queue.try_push(2), QueueResult::kOk);
+  EXPECT_EQ(calls, 1);
+  int sum = 0;
+  queue.watch([&](int i) { sum += i; });
+  EXPECT_EQ(sum, 3);
+  ASSERT_EQ(queue.try_push(3), QueueResult::kOk);
+  ASSERT_EQ(queue.try_push(4), QueueResult::kOk);
+  EXPECT_EQ(calls, 2);
+}
+
 TEST(DualQueue, ManyThreadsLoseAndRepeatNothing) {
   constexpr int kProducers = 3, kConsumers = 2, kEach = 3000;
   DualQueue<int> queue(7);

@@ -35,7 +35,7 @@ int64_t live_limit(const EngineOptions& options) {
 }
 
 ReplicaInfo replica_info(const StageReplica& replica, int32_t id) {
-  const EngineStats stats = replica.client().stats();
+  const EngineStats stats = replica.stats();
   return {.replica_id = id,
           .state = std::string(replica_state_name(replica.state())),
           .outstanding = replica.outstanding(),
@@ -72,9 +72,6 @@ AsyncOmniEngineImpl::AsyncOmniEngineImpl(EngineParts parts, const EngineOptions&
 AsyncOmniEngineImpl::~AsyncOmniEngineImpl() { shutdown(); }
 
 void AsyncOmniEngineImpl::start_pools(const std::shared_ptr<InitMonitor>& monitor) {
-  const StageEventSink sink = [mailbox = mailbox_](StageEvent event) {
-    mailbox->push(std::move(event), Deadline::never());
-  };
   for (int32_t s = 0; s < graph_->size(); ++s) {
     const StageParts& stage = parts_.stages[s];
     // Whatever the engine borrows is owned by the loader, which lives as long as the engine.
@@ -88,12 +85,21 @@ void AsyncOmniEngineImpl::start_pools(const std::shared_ptr<InitMonitor>& monito
       (*limits)[s] = loaded.max_prompt_tokens;
       return std::move(loaded.engine);
     };
-    std::vector<std::unique_ptr<StageClient>> clients;
-    for (int32_t r = 0; r < stage.num_replicas; ++r) {
-      clients.push_back(std::make_unique<InProcStageClient>(StageId(s), ReplicaId(r), graph_,
-                                                            factory, sink, parts_.replica_options));
-    }
-    pools_.push_back(std::make_unique<StagePool>(std::move(clients)));
+    const ReplicaFactory make_replica = [this, s, factory](ReplicaId replica,
+                                                           uint32_t incarnation) {
+      const StageEventSink sink = [mailbox = mailbox_, incarnation](StageEvent event) {
+        event.incarnation = incarnation;
+        mailbox->push(std::move(event), Deadline::never());
+      };
+      return std::make_unique<InProcStageClient>(StageId(s), replica, graph_, factory, sink,
+                                                 parts_.replica_options);
+    };
+    PoolOptions pool_options;
+    pool_options.router = stage.router;
+    pool_options.dispose = [this](std::shared_ptr<StageClient> client) {
+      reaper_.take(std::move(client));
+    };
+    pools_.push_back(std::make_unique<StagePool>(make_replica, stage.num_replicas, pool_options));
   }
 }
 
@@ -107,6 +113,10 @@ Status AsyncOmniEngineImpl::start(const EngineOptions& options) {
       OrchestratorOptions{.async_chunk = async_chunk_,
                           .max_live_requests = max_live_requests_,
                           .epoch = parts_.epoch,
+                          .replica_wait = from_seconds(options.replica_wait_s),
+                          .max_retries = options.max_retries,
+                          .max_pending_updates = options.max_pending_updates,
+                          .max_audio_s = options.max_audio_s,
                           .on_replica_state = [monitor](StageId stage, ReplicaId,
                                                         ReplicaState state, const Status& cause) {
                             monitor->on_replica_state(stage, state, cause);
@@ -137,7 +147,9 @@ std::vector<StagePoolInfo> AsyncOmniEngineImpl::stage_pools() const {
   for (int32_t s = 0; s < graph_->size(); ++s) {
     StagePoolInfo info{.stage_id = s, .replicas = {}};
     for (int32_t r = 0; r < pools_[s]->size(); ++r) {
-      info.replicas.push_back(replica_info(pools_[s]->replica(ReplicaId(r)), r));
+      const StageReplica& replica = pools_[s]->replica(ReplicaId(r));
+      if (replica.state() == ReplicaState::kRemoved) continue;
+      info.replicas.push_back(replica_info(replica, r));
     }
     infos.push_back(std::move(info));
   }
@@ -244,17 +256,9 @@ void AsyncOmniEngineImpl::shutdown() {
   // Everything has been said: readers need not wait for the stages.
   outputs_.close();
   rpc_outputs_.close();
-  const auto for_each_client = [this](auto&& call) {
-    for (const auto& pool : pools_) {
-      for (int32_t r = 0; r < pool->size(); ++r) call(pool->replica(ReplicaId(r)));
-    }
-  };
-  for_each_client([](StageReplica& replica) { replica.client().stop(); });
+  for (const auto& pool : pools_) pool->stop();
   const Deadline deadline = Deadline::after(kShutdownTimeout_s);
-  for_each_client([&](StageReplica& replica) {
-    replica.client().join(deadline);
-    replica.set_state(ReplicaState::kDead);
-  });
+  for (const auto& pool : pools_) pool->join(deadline);
 }
 
 Result<std::unique_ptr<AsyncOmniEngine>> start_engine(EngineParts parts,

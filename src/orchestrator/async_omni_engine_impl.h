@@ -15,6 +15,7 @@
 #include "orchestrator/input_processing.h"
 #include "orchestrator/live_requests.h"
 #include "orchestrator/orchestrator_thread.h"
+#include "stages/client_reaper.h"
 
 namespace tutti {
 
@@ -93,6 +94,7 @@ class AsyncOmniEngineImpl final : public AsyncOmniEngine {
   std::shared_ptr<OrchestratorMailbox> mailbox_;
   LiveRequests live_;
   std::atomic<uint64_t> next_key_{1};
+  ClientReaper reaper_;
   StagePools pools_;
   std::unique_ptr<OrchestratorThread> orchestrator_;
   std::mutex shutdown_mutex_;

@@ -1,131 +1,12 @@
 // The state machine, message by message; the simulator in tests/sim/ tries what nobody thinks of.
-#include "orchestrator/orchestrator.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include "stages/testing/fake_stage_engine.h"
+// Here: the data path and admission.
+#include "orchestrator/testing/orchestrator_fixture.h"
 
 namespace tutti {
 namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-// Writes down what the replica is told, as "submit 1: 5 6, complete".
-class RecordingClient final : public StageClient {
- public:
-  explicit RecordingClient(std::vector<std::string>& log) : log_(log) {}
-
-  bool try_send(StageCommand& command) override {
-    if (full) return false;
-    if (const auto* submit = std::get_if<SubmitCommand>(&command)) {
-      log_.push_back("submit" + ids(submit->chunks) + (submit->complete ? " complete" : ""));
-      last_request = *submit->request;
-    } else if (const auto* chunk = std::get_if<ChunkCommand>(&command)) {
-      std::vector<UpstreamChunk> one{chunk->chunk};
-      log_.push_back("chunk" + ids(one) + (chunk->complete ? " complete" : ""));
-    } else if (std::holds_alternative<AbortCommand>(command)) {
-      log_.push_back("abort");
-    }
-    return true;
-  }
-  EngineStats stats() const override { return {}; }
-  void stop() override {}
-  bool join(Deadline) override { return true; }
-
-  bool full = false;
-  StageRequest last_request;
-
- private:
-  static std::string ids(const std::vector<UpstreamChunk>& chunks) {
-    std::string out;
-    for (const UpstreamChunk& chunk : chunks) {
-      for (int32_t id : chunk.payload.token_ids) out += " " + std::to_string(id);
-    }
-    return out;
-  }
-  std::vector<std::string>& log_;
-};
-
-class OrchestratorTest : public testing::Test {
- protected:
-  void start(bool async_chunk, std::vector<StageSpec> specs = fake::omni_specs()) {
-    graph_ = std::make_shared<const StageGraph>(StageGraph::build(std::move(specs)).value());
-    log_.resize(static_cast<size_t>(graph_->size()));
-    for (int32_t s = 0; s < graph_->size(); ++s) {
-      std::vector<std::unique_ptr<StageClient>> clients;
-      clients.push_back(std::make_unique<RecordingClient>(log_[s]));
-      pools_.push_back(std::make_unique<StagePool>(std::move(clients)));
-    }
-    orchestrator_ = std::make_unique<Orchestrator>(
-        graph_, pools_, OrchestratorQueues{requests_, outputs_, rpc_outputs_}, clock_,
-        OrchestratorOptions{.async_chunk = async_chunk,
-                            .max_live_requests = 4,
-                            .epoch = clock_.now(),
-                            .on_replica_state = {}});
-    for (int32_t s = 0; s < graph_->size(); ++s) tell(s, ReadyEvent{});
-  }
-  RecordingClient& client(int32_t stage) {
-    return static_cast<RecordingClient&>(pools_[stage]->replica(ReplicaId(0)).client());
-  }
-  void add(uint64_t key, std::vector<int32_t> wanted) {
-    auto request = std::make_unique<AcceptedRequest>();
-    request->key = RequestKey(key);
-    request->request_id = "r" + std::to_string(key);
-    request->segment.input.voice = "Ana";
-    request->segment.sampling_params.resize(static_cast<size_t>(graph_->size()));
-    for (int32_t s = 0; s < graph_->size(); ++s) request->segment.seeds.push_back(100 * key + s);
-    request->final_output_stage_ids = std::move(wanted);
-    request->priority = 3;
-    ASSERT_EQ(requests_.try_push(std::move(request)), QueueResult::kOk);
-    orchestrator_->handle(RequestsReadyMessage{});
-  }
-  void tell(int32_t stage, auto body) {
-    orchestrator_->handle(StageEvent{StageId(stage), ReplicaId(0), std::move(body)});
-  }
-  static StageOutput output(uint64_t key, std::vector<int32_t> ids, bool finished = false) {
-    StageOutput output;
-    output.key = RequestKey(key);
-    output.payload.token_ids = ids;
-    output.delta.token_ids = std::move(ids);
-    output.finished = finished;
-    if (finished) output.delta.finish_reason = FinishReason::kStop;
-    return output;
-  }
-  void put_out(int32_t stage, StageOutput one) {
-    OutputsEvent event;
-    event.outputs.push_back(std::move(one));
-    tell(stage, std::move(event));
-  }
-  // "r1/0: 5 6!" for an output, "r1 metrics 1", "r1 error"; ! marks the terminal one.
-  std::vector<std::string> said() {
-    std::vector<std::string> out;
-    while (auto message = outputs_.try_pop()) {
-      if (const auto* m = std::get_if<OutputMessage>(&*message)) {
-        std::string text = m->request_id + "/" + std::to_string(m->stage_id) + ":";
-        for (int32_t id : m->output.token_ids) text += " " + std::to_string(id);
-        out.push_back(text + (m->finished ? "!" : ""));
-      } else if (const auto* s = std::get_if<StageMetricsMessage>(&*message)) {
-        out.push_back(s->request_id + " metrics " + std::to_string(s->stage_id));
-      } else {
-        last_error_ = std::get<ErrorMessage>(*message).error;
-        out.push_back(std::get<ErrorMessage>(*message).request_id + " error");
-      }
-    }
-    return out;
-  }
-
-  FakeClock clock_;
-  RequestQueue requests_{16};
-  OutputQueue outputs_{64};
-  RpcOutputQueue rpc_outputs_{4};
-  std::shared_ptr<const StageGraph> graph_;
-  std::vector<std::vector<std::string>> log_;
-  StagePools pools_;
-  std::unique_ptr<Orchestrator> orchestrator_;
-  Status last_error_;
-};
 
 TEST_F(OrchestratorTest, AsyncChunkSubmitsWithTheFirstPayload) {
   start(true);
@@ -202,6 +83,9 @@ TEST_F(OrchestratorTest, AnErrorEndsTheRequestInTheOtherStages) {
   // Late outputs of the ended request are nobody's.
   put_out(0, output(1, {6}));
   EXPECT_THAT(said(), ElementsAre());
+  EXPECT_EQ(orchestrator_->live_requests(), 1u) << "stage 0 has not let go";
+  tell(0, AbortedEvent{RequestKey(1), {}});
+  EXPECT_EQ(orchestrator_->live_requests(), 0u);
 }
 
 TEST_F(OrchestratorTest, AFinishedSourceIsAbortedWhenNobodyWaitsForIt) {
@@ -226,9 +110,6 @@ TEST_F(OrchestratorTest, ADeadReplicaFailsWhatIsBoundToIt) {
   EXPECT_EQ(last_error_.code(), StatusCode::kUnavailable);
   put_out(0, output(1, {5}, true));
   EXPECT_THAT(said(), ElementsAre("r1/0: 5!"));
-  add(3, {2});
-  put_out(0, output(3, {5}));
-  EXPECT_THAT(said(), ElementsAre("r3 error"));
 }
 
 TEST_F(OrchestratorTest, CommandsKeepTheirOrderBehindAFullMailbox) {
@@ -274,6 +155,211 @@ TEST_F(OrchestratorTest, SubmitTimesComeFromTheClock) {
   put_out(0, output(1, {1}, true));
   const auto message = std::get<OutputMessage>(*outputs_.try_pop());
   EXPECT_DOUBLE_EQ(message.stage_submit_ts, 5.0);
+}
+
+TEST_F(OrchestratorTest, RequestsStartByPriorityThenByArrival) {
+  options_.max_live_requests = 1;
+  start(true);
+  add(1, {0});
+  for (const auto& [key, priority] : {std::pair(2, 5), {3, 1}, {4, 1}}) {
+    auto waiting = request(static_cast<uint64_t>(key), {0});
+    waiting->priority = priority;
+    add(std::move(waiting));
+  }
+  std::vector<uint64_t> order;
+  for (int i = 0; i < 4; ++i) {
+    for (uint64_t key = 1; key <= 4; ++key) {
+      if (!orchestrator_->find(RequestKey(key))) continue;
+      order.push_back(key);
+      put_out(0, output(key, {1}, true));
+      break;
+    }
+  }
+  EXPECT_THAT(order, ElementsAre(1, 3, 4, 2));
+}
+
+TEST_F(OrchestratorTest, ARequestEndsAtItsDeadlineWhereverItIs) {
+  options_.max_live_requests = 1;
+  start(true);
+  EXPECT_EQ(orchestrator_->next_timer(), std::nullopt) << "an idle engine waits for nothing";
+  for (uint64_t key = 1; key <= 2; ++key) {
+    auto limited = request(key, {0});
+    limited->deadline = clock_.now() + std::chrono::seconds(3 - key);
+    add(std::move(limited));
+  }
+  ASSERT_TRUE(pass_time()) << "the waiting one's comes first";
+  EXPECT_THAT(said(), ElementsAre("r2 error"));
+  EXPECT_EQ(last_error_.code(), StatusCode::kDeadlineExceeded);
+  ASSERT_TRUE(pass_time());
+  EXPECT_THAT(said(), ElementsAre("r1 error"));
+  EXPECT_EQ(log_[0].back(), "abort");
+  acknowledge(0, 1);
+  EXPECT_EQ(orchestrator_->next_timer(), std::nullopt);
+}
+
+TEST_F(OrchestratorTest, ADeadlineThatJoinsAWaitingQueueIsSeen) {
+  options_.max_live_requests = 1;
+  start(true);
+  int calls = 0;
+  requests_.on_ready([&] { ++calls; });
+  add(1, {0});
+  add(2, {0});
+  const int before = calls;
+  auto limited = request(3, {0});
+  limited->deadline = clock_.now() + std::chrono::seconds(1);
+  ASSERT_EQ(requests_.try_push(std::move(limited)), QueueResult::kOk);
+  EXPECT_EQ(calls, before + 1) << "the loop is told although the queue was not empty";
+}
+
+TEST_F(OrchestratorTest, AudioEndsAtItsLimitAndTextGoesOn) {
+  options_.max_audio_s = 0.5;
+  start(true);
+  add(1, {0, 2});
+  put_out(0, output(1, {5}));
+  put_out(1, output(1, {6}));
+  StageOutput sound = output(1, {7});
+  sound.delta.audio = {std::vector<float>(80, 0.5f), 100};
+  put_out(2, std::move(sound));
+  EXPECT_THAT(said(), ElementsAre("r1/0: 5", "r1/2: 7"));
+  EXPECT_EQ(last_output_.output.audio.samples.size(), 50u);
+  EXPECT_EQ(last_output_.output.finish_reason, FinishReason::kLength);
+  EXPECT_DOUBLE_EQ(last_output_.metrics.audio_s, 0.5);
+  EXPECT_EQ(log_[2].back(), "abort");
+  EXPECT_EQ(log_[1].back(), "abort") << "it works for nobody else";
+  EXPECT_EQ(log_[0].back(), "submit complete");
+  put_out(0, output(1, {8}, true));
+  EXPECT_THAT(said(), ElementsAre("r1/0: 8!"));
+  acknowledge(1, 1);
+  EXPECT_EQ(orchestrator_->live_requests(), 1u);
+  acknowledge(2, 1);
+  EXPECT_EQ(orchestrator_->live_requests(), 0u);
+}
+
+TEST_F(OrchestratorTest, PlaybackIsMeasuredPerRequest) {
+  start(true, {fake::fake_spec("voice", {}, "audio")});
+  add(1, {0});
+  for (const int wait_ms : {1000, 1500, 200}) {
+    clock_.advance(std::chrono::milliseconds(wait_ms));
+    StageOutput sound = output(1, {7}, wait_ms == 200);
+    sound.delta.audio = {std::vector<float>(100, 0.5f), 100};
+    put_out(0, std::move(sound));
+  }
+  said();
+  EXPECT_DOUBLE_EQ(last_output_.metrics.first_audio_s, 1);
+  EXPECT_DOUBLE_EQ(last_output_.metrics.audio_s, 3);
+  EXPECT_DOUBLE_EQ(last_output_.metrics.underrun_s, 0.5);
+}
+
+TEST_F(OrchestratorTest, CompanionsGoWithTheirParent) {
+  start(true, fake::omni_specs(), 2);
+  add(1, {0});  // so that replica 0 is busier
+  auto guided = request(2, {2});
+  guided->companions.push_back({RequestKey(3), "negative", {}});
+  add(std::move(guided));
+  EXPECT_EQ(pools_[0]->replica(ReplicaId(1)).outstanding(), 2) << "both on one replica";
+  EXPECT_EQ(client(0, 1).last_request.key, RequestKey(3));
+  put_out(0, output(2, {5}, true), 1);
+  EXPECT_THAT(log_[1], ElementsAre("submit 5")) << "not complete without the companion";
+  put_out(0, output(3, {6}), 1);
+  put_out(0, output(3, {7}, true), 1);
+  EXPECT_THAT(log_[1], ElementsAre("submit 5", "chunk 6", "chunk 7 complete"));
+  EXPECT_EQ(pools_[0]->replica(ReplicaId(1)).outstanding(), 0);
+  EXPECT_THAT(said(), ElementsAre("r2 metrics 0")) << "a companion's deltas are nobody's";
+}
+
+TEST_F(OrchestratorTest, Guarantee1_OutputsInOrderAndOneTerminalMessage) {
+  start(true);
+  add(1, {0, 2});
+  put_out(0, output(1, {1}));
+  put_out(0, output(1, {2}, true));
+  put_out(1, output(1, {3}, true));
+  put_out(2, output(1, {4}));
+  put_out(2, output(1, {5}, true));
+  EXPECT_THAT(said(), ElementsAre("r1/0: 1", "r1/0: 2", "r1 metrics 1", "r1/2: 4", "r1/2: 5!"));
+  put_out(2, output(1, {6}, true));
+  orchestrator_->handle(AbortMessage{{RequestKey(1)}, 0});
+  requests_.close();
+  orchestrator_->handle(ShutdownMessage{});
+  EXPECT_THAT(said(), ElementsAre());
+}
+
+TEST_F(OrchestratorTest, Guarantee2_NothingOfARequestReachesAnother) {
+  start(true);
+  for (uint64_t key = 1; key <= 2; ++key) {
+    auto own = request(key, {0, 2});
+    own->segment.input.voice = key == 1 ? "Ana" : "Ben";
+    own->lora_name = key == 1 ? "" : "pirate";
+    add(std::move(own));
+    EXPECT_EQ(client(0).last_request.input.voice, key == 1 ? "Ana" : "Ben");
+    EXPECT_EQ(client(0).last_request.lora_name, key == 1 ? "" : "pirate");
+    EXPECT_EQ(client(0).last_request.seed, 100 * key);
+  }
+  put_out(0, output(2, {20}));
+  put_out(0, output(1, {10}));
+  EXPECT_THAT(log_[1], ElementsAre("submit 20", "submit 10"));
+  EXPECT_THAT(said(), ElementsAre("r2/0: 20", "r1/0: 10"));
+}
+
+TEST_F(OrchestratorTest, Guarantee3_WhatAHandlerThrowsEndsOnlyItsRequest) {
+  start(true);
+  add(1, {0, 2});
+  add(2, {0, 2});
+  client(1).throws = true;
+  put_out(0, output(1, {5}));
+  EXPECT_THAT(said(), ElementsAre("r1 error"));
+  EXPECT_THAT(last_error_.message(), HasSubstr("the wire broke"));
+  put_out(0, output(2, {6}));
+  EXPECT_THAT(said(), ElementsAre("r2/0: 6"));
+  EXPECT_EQ(log_[1].back(), "submit 6");
+}
+
+TEST_F(OrchestratorTest, Guarantee6_ACompanionGroupIsAbortedAndFailsAsOne) {
+  start(true);
+  auto guided = request(1, {2});
+  guided->companions.push_back({RequestKey(2), "negative", {}});
+  add(std::move(guided));
+  orchestrator_->handle(AbortMessage{{RequestKey(1)}, 0});
+  EXPECT_THAT(log_[0], ElementsAre("submit complete", "submit complete", "abort", "abort"));
+  acknowledge(0, 1);
+  EXPECT_THAT(said(), ElementsAre());
+  acknowledge(0, 2);
+  EXPECT_THAT(said(), ElementsAre("r1/2:!"));
+
+  guided = request(3, {2});
+  guided->companions.push_back({RequestKey(4), "negative", {}});
+  add(std::move(guided));
+  StageOutput failed = output(4, {}, true);
+  failed.error = internal_error("The negative prompt is too long.");
+  put_out(0, std::move(failed));
+  EXPECT_THAT(said(), ElementsAre("r3 error"));
+  acknowledge(0, 3);
+  EXPECT_EQ(orchestrator_->live_requests(), 0u);
+  EXPECT_EQ(pools_[0]->replica(ReplicaId(0)).outstanding(), 0);
+}
+
+TEST_F(OrchestratorTest, Guarantee7_NothingIsLeftWhenTheLastRequestHasEnded) {
+  start(true);
+  for (uint64_t key = 1; key <= 3; ++key) {
+    auto limited = request(key, {0, 2});
+    limited->deadline = clock_.now() + std::chrono::hours(1);
+    limited->segment.last = false;
+    add(std::move(limited));
+    put_out(0, output(key, {5}));
+  }
+  orchestrator_->handle(AbortMessage{{RequestKey(1), RequestKey(2), RequestKey(3)}, 7});
+  for (uint64_t key = 1; key <= 3; ++key) {
+    acknowledge(0, key);
+    acknowledge(1, key);
+  }
+  EXPECT_EQ(answer<AbortAnswer>().results.size(), 3u);
+  EXPECT_EQ(orchestrator_->live_requests(), 0u);
+  EXPECT_EQ(orchestrator_->timers(), 0u);
+  EXPECT_EQ(orchestrator_->open_calls(), 0u);
+  EXPECT_EQ(orchestrator_->early_updates(), 0u);
+  for (int32_t s = 0; s < 3; ++s) {
+    EXPECT_EQ(pools_[s]->replica(ReplicaId(0)).outstanding(), 0);
+    EXPECT_EQ(pools_[s]->replica(ReplicaId(0)).waiting_commands(), 0u);
+  }
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ OrchestratorThread::OrchestratorThread(std::shared_ptr<const StageGraph> graph,
       orchestrator_(std::move(graph), pools, queues, Clock::steady(), std::move(options)) {
   queues_.requests.on_ready([this] { post(RequestsReadyMessage{}); });
   queues_.outputs.on_room([this] { post(OutputRoomMessage{}); });
+  queues_.rpc_outputs.on_room([this] { post(OutputRoomMessage{}); });
 }
 
 OrchestratorThread::~OrchestratorThread() {
@@ -42,9 +43,14 @@ void OrchestratorThread::loop() {
   set_thread_name("orchestrator");
   try {
     std::vector<OrchestratorMessage> batch;
-    while (!orchestrator_.stopped() && mailbox_->pop_all(batch, Deadline::never(), kSpin) > 0) {
+    while (!orchestrator_.stopped()) {
+      const std::optional<TimePoint> timer = orchestrator_.next_timer();
+      const Deadline until = timer ? Deadline::at(*timer) : Deadline::never();
+      if (mailbox_->pop_all(batch, until, kSpin) == 0 && mailbox_->drained()) break;
       for (OrchestratorMessage& message : batch) orchestrator_.handle(std::move(message));
       batch.clear();
+      const std::optional<TimePoint> due = orchestrator_.next_timer();
+      if (due && Clock::steady().now() >= *due) orchestrator_.handle(TimerMessage{});
     }
   } catch (...) {
     die(status_of_current_exception("The orchestrator"));

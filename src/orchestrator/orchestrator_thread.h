@@ -1,5 +1,5 @@
 // OrchestratorThread: the event loop around the Orchestrator: take everything from the mailbox,
-// handle it, sleep until there is more.
+// handle it, sleep until there is more or a timer is due.
 //
 // Thread: start(), join() by the owner; the rest by any. Invariants: whatever ends the loop, every
 // request has got its terminal message before running() becomes false. Owns the loop's thread.

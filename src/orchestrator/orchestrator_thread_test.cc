@@ -34,9 +34,8 @@ TEST(OrchestratorThread, WhenItDiesEveryRequestLearnsItAndThenTheEngine) {
   const auto graph = std::make_shared<const StageGraph>(
       StageGraph::build({fake::fake_spec("alone", {}, "text")}).value());
   StagePools pools;
-  std::vector<std::unique_ptr<StageClient>> clients;
-  clients.push_back(std::make_unique<NullClient>());
-  pools.push_back(std::make_unique<StagePool>(std::move(clients)));
+  pools.push_back(std::make_unique<StagePool>(
+      [](ReplicaId, uint32_t) { return std::make_unique<NullClient>(); }, 1));
   RequestQueue requests(4);
   OutputQueue outputs(4);
   RpcOutputQueue rpc_outputs(4);

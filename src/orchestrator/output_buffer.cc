@@ -42,9 +42,11 @@ void OutputBuffer::emit(RequestKey key, EngineMessage message) {
   }
   const Slot slot{key, output->stage_id};
   const auto found = mergeable_.find(slot);
-  if (found == mergeable_.end()) {
+  // Answers of different segments stay apart; only the last of them can still grow.
+  if (found == mergeable_.end() ||
+      std::get<OutputMessage>(found->second->message).segment != output->segment) {
     waiting_.push_back({key, std::move(message)});
-    mergeable_.emplace(slot, std::prev(waiting_.end()));
+    mergeable_.insert_or_assign(slot, std::prev(waiting_.end()));
     return;
   }
   const bool terminal = output->finished;
@@ -55,15 +57,17 @@ void OutputBuffer::emit(RequestKey key, EngineMessage message) {
 
 void OutputBuffer::forget_front() {
   const Waiting& front = waiting_.front();
-  if (const auto* output = std::get_if<OutputMessage>(&front.message)) {
-    mergeable_.erase({front.key, output->stage_id});
-  }
+  const auto* output = std::get_if<OutputMessage>(&front.message);
+  if (!output) return;
+  const auto found = mergeable_.find({front.key, output->stage_id});
+  if (found != mergeable_.end() && found->second == waiting_.begin()) mergeable_.erase(found);
 }
 
 void OutputBuffer::flush() {
   while (!waiting_.empty()) {
     forget_front();
     if (queue_.try_push(std::move(waiting_.front().message)) != QueueResult::kOk) {
+      // Where a later segment waits too, that one stays the mergeable one.
       if (const auto* output = std::get_if<OutputMessage>(&waiting_.front().message)) {
         mergeable_.emplace(Slot{waiting_.front().key, output->stage_id}, waiting_.begin());
       }

@@ -1,6 +1,6 @@
 // OutputBuffer: the orchestrator's way into the bounded output queue. While the queue is full,
-// messages wait here and those of one request and stage become one, so that a slow reader costs
-// one message per stage of a live request and delays nobody.
+// messages wait here and those of one request, stage and segment become one, so that a slow reader
+// costs one message per stage and segment of a live request and delays nobody.
 //
 // Thread: the orchestrator's. Invariants: messages of one request and stage stay in order; the
 // terminal message of a request comes after everything else of it.
@@ -55,7 +55,7 @@ class OutputBuffer {
   OutputQueue& queue_;
   const Observer observer_;
   std::list<Waiting> waiting_;                              // oldest first
-  std::unordered_map<Slot, Position, SlotHash> mergeable_;  // waiting OutputMessages
+  std::unordered_map<Slot, Position, SlotHash> mergeable_;  // the last OutputMessage of each
 };
 
 // Appends `more`, the next output of the same request and stage, to `message`.

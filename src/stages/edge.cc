@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <exception>
 
@@ -54,6 +55,29 @@ Result<StagePayload> run_processor(const StageGraph& graph, int32_t from, int32_
   }
 }
 
+// The request's own first, then those of companions in the order of their first chunk.
+std::vector<std::string> roles_of(const std::vector<UpstreamChunk>& chunks) {
+  std::vector<std::string> roles{""};
+  for (const UpstreamChunk& chunk : chunks) {
+    if (std::find(roles.begin(), roles.end(), chunk.companion_role) == roles.end()) {
+      roles.push_back(chunk.companion_role);
+    }
+  }
+  return roles;
+}
+
+StagePayload under_role(const std::string& role, StagePayload payload) {
+  StagePayload named;
+  for (auto& [name, tensor] : payload.tensors) {
+    named.tensors.emplace(role + "/" + name, std::move(tensor));
+  }
+  if (payload.token_ids.empty()) return named;
+  Tensor ids = Tensor::empty({static_cast<int64_t>(payload.token_ids.size())}, DType::kI32);
+  std::memcpy(ids.raw_data(), payload.token_ids.data(), ids.bytes());
+  named.tensors.emplace(role + "/token_ids", std::move(ids));
+  return named;
+}
+
 }  // namespace
 
 Result<StagePayload> concatenate(std::vector<StagePayload> parts) {
@@ -75,22 +99,26 @@ Result<StagePayload> process_edge(const StageGraph& graph, int32_t stage,
                                   std::vector<UpstreamChunk> chunks) {
   const std::string where = "Input of " + graph.describe(stage);
   std::vector<StagePayload> processed;
+  const std::vector<std::string> roles = roles_of(chunks);
   for (int32_t source : graph.spec(stage).sources) {
-    std::vector<StagePayload> parts;
-    bool last = false, any = false;
-    for (UpstreamChunk& chunk : chunks) {
-      if (chunk.from_stage != source) continue;
-      parts.push_back(std::move(chunk.payload));
-      last |= chunk.last;
-      any = true;
+    for (const std::string& role : roles) {
+      std::vector<StagePayload> parts;
+      bool last = false, any = false;
+      for (UpstreamChunk& chunk : chunks) {
+        if (chunk.from_stage != source || chunk.companion_role != role) continue;
+        parts.push_back(std::move(chunk.payload));
+        last |= chunk.last;
+        any = true;
+      }
+      if (!any) continue;
+      Result<StagePayload> whole = concatenate(std::move(parts));
+      if (!whole) return std::move(whole).error().with_context(where);
+      Result<StagePayload> result =
+          run_processor(graph, source, stage, std::move(whole).value(), last);
+      if (!result) return std::move(result).error().with_context(where);
+      if (!role.empty()) result = under_role(role, std::move(result).value());
+      processed.push_back(std::move(result).value());
     }
-    if (!any) continue;
-    Result<StagePayload> whole = concatenate(std::move(parts));
-    if (!whole) return std::move(whole).error().with_context(where);
-    Result<StagePayload> result =
-        run_processor(graph, source, stage, std::move(whole).value(), last);
-    if (!result) return std::move(result).error().with_context(where);
-    processed.push_back(std::move(result).value());
   }
   Result<StagePayload> joined = concatenate(std::move(processed));
   if (!joined) return std::move(joined).error().with_context(where);

@@ -30,8 +30,10 @@ struct UpstreamChunk {
 Result<StagePayload> concatenate(std::vector<StagePayload> parts);
 
 // Input of `stage` from `chunks`: those of one source are joined in order, go through the stage's
-// input processor, and the sources' results are joined in the order of StageSpec::sources. Errors
-// and exceptions of the processor come back as the request's error.
+// input processor, and the sources' results are joined in the order of StageSpec::sources. What
+// came of a companion goes through the processor by itself and becomes tensors named
+// "<role>/<name>", its token ids "<role>/token_ids" [n] int32. Errors and exceptions of the
+// processor come back as the request's error.
 Result<StagePayload> process_edge(const StageGraph& graph, int32_t stage,
                                   std::vector<UpstreamChunk> chunks);
 

@@ -150,7 +150,8 @@ TEST_F(InProcStageClientTest, AFullMailboxRefusesAndTellsWhenThereIsRoom) {
         return inner();
       },
       /*capacity=*/2);
-  StageReplica replica(std::move(client));
+  StagePool pool([&](ReplicaId, uint32_t) { return std::move(client); }, 1);
+  StageReplica& replica = pool.replica(ReplicaId(0));
   for (uint64_t key = 1; key <= 5; ++key) replica.send(submit(key, 1));
   EXPECT_EQ(replica.waiting_commands(), 3u);
   gate.close();
@@ -190,26 +191,6 @@ TEST_F(InProcStageClientTest, AReplicaThatDoesNotEndIsLeftBehind) {
   EXPECT_FALSE(client->join(Deadline::after(0.01)));
   client.reset();
   gate->close();
-}
-
-TEST_F(InProcStageClientTest, ThePoolPicksTheLeastLoadedReadyReplica) {
-  std::vector<std::unique_ptr<StageClient>> clients;
-  for (int i = 0; i < 3; ++i) clients.push_back(make(fake_factory()));
-  StagePool pool(std::move(clients));
-  ReplicaId id;
-  EXPECT_EQ(pool.pick(&id), nullptr) << "none is ready";
-  EXPECT_FALSE(pool.has_live_replica());
-  for (int i = 0; i < 3; ++i) pool.replica(ReplicaId(i)).set_state(ReplicaState::kReady);
-  std::vector<int32_t> picked;
-  for (int i = 0; i < 4; ++i) {
-    pool.pick(&id)->bind();
-    picked.push_back(id.value);
-  }
-  EXPECT_THAT(picked, ElementsAre(0, 1, 2, 0));
-  pool.replica(ReplicaId(0)).set_state(ReplicaState::kDraining);
-  pool.replica(ReplicaId(2)).set_state(ReplicaState::kDead);
-  pool.pick(&id);
-  EXPECT_EQ(id, ReplicaId(1));
 }
 
 }  // namespace

@@ -20,9 +20,10 @@
 
 namespace tutti::fake {
 
-// The i-th token of a stage without sources.
-inline int32_t source_token(RequestKey key, int64_t i) {
-  return static_cast<int32_t>(mix64(key.value * 0x10001 + static_cast<uint64_t>(i)) >> 34);
+// The i-th token of a stage without sources in its answer to a segment.
+inline int32_t source_token(RequestKey key, int64_t i, int32_t segment = 0) {
+  const uint64_t position = static_cast<uint64_t>(i) + (static_cast<uint64_t>(segment) << 40);
+  return static_cast<int32_t>(mix64(key.value * 0x10001 + position) >> 34);
 }
 // What stage `stage` makes of token `x` of a source.
 inline int32_t mapped_token(int32_t stage, int32_t x) {
@@ -38,6 +39,8 @@ struct FakeOptions {
   int32_t sample_rate = 0;  // not 0: deltas carry audio, one sample a token
   std::function<Fault(RequestKey, int32_t stage)> fault;  // none when empty
   std::function<void(const StageRequest&, int32_t stage)> on_admit;
+  // Called at the end of a sequence that got something of companions: what it got, in order.
+  std::function<void(RequestKey, int32_t stage, const std::vector<int32_t>&)> on_companions;
 };
 
 class FakeStageEngine final : public StageEngine {
@@ -51,17 +54,28 @@ class FakeStageEngine final : public StageEngine {
     if (fault == Fault::kAdmitError) return invalid_argument("The prompt is too long.");
     if (fault == Fault::kAdmitThrow) throw std::runtime_error("admission broke");
     Sequence sequence;
+    sequence.segment = request.segment;
     if (is_entry_) {
-      const int64_t count = request.sampling_params.max_tokens.value_or(8);
-      for (int64_t i = 0; i < count; ++i) {
-        sequence.ready.push_back(source_token(request.key, i));
-      }
+      produce(sequence, request.key, request.sampling_params);
+      sequence.resumable = request.input.resumable;
     } else {
       take(sequence, request.input.payload);
     }
     sequence.complete = request.input.last;
     sequence.request = std::move(request);
     sequences_.emplace_back(std::move(sequence));
+    return {};
+  }
+
+  Status extend(StageSegment segment) override {
+    Sequence* sequence = find(segment.key);
+    if (!sequence) return {};
+    if (!sequence->resumable && sequence->segments.empty()) {
+      return invalid_argument("The sequence takes no further segments.");
+    }
+    sequence->segments.push_back(std::move(segment));
+    if (sequence->complete) return {};
+    next_segment(*sequence);
     return {};
   }
 
@@ -110,11 +124,29 @@ class FakeStageEngine final : public StageEngine {
  private:
   struct Sequence {
     StageRequest request;
-    std::deque<int32_t> ready;       // output tokens that may be published
-    std::vector<int32_t> held_back;  // payload of a request that does not stream
-    bool complete = false;
+    std::deque<int32_t> ready;          // output tokens that may be published
+    std::vector<int32_t> held_back;     // payload of a request that does not stream
+    std::vector<int32_t> companions;    // tokens of companions
+    std::deque<StageSegment> segments;  // that wait for their turn
+    int32_t segment = 0;
+    bool resumable = false;  // a further segment may come
+    bool complete = false;   // no further input for the segment
     bool done = false;
   };
+
+  static void produce(Sequence& sequence, RequestKey key, const SamplingParams& params) {
+    for (int64_t i = 0; i < params.max_tokens.value_or(8); ++i) {
+      sequence.ready.push_back(source_token(key, i, sequence.segment));
+    }
+  }
+  static void next_segment(Sequence& sequence) {
+    const StageSegment segment = std::move(sequence.segments.front());
+    sequence.segments.pop_front();
+    sequence.segment = segment.segment;
+    sequence.resumable = segment.input.resumable;
+    sequence.complete = true;
+    produce(sequence, segment.key, segment.sampling_params);
+  }
 
   Fault fault_of(RequestKey key) const {
     return options_.fault ? options_.fault(key, stage_) : Fault::kNone;
@@ -127,6 +159,10 @@ class FakeStageEngine final : public StageEngine {
   }
   void take(Sequence& sequence, const StagePayload& payload) const {
     for (int32_t x : payload.token_ids) sequence.ready.push_back(mapped_token(stage_, x));
+    for (const auto& [name, tensor] : payload.tensors) {
+      const auto* ids = static_cast<const int32_t*>(tensor.raw_data());
+      sequence.companions.insert(sequence.companions.end(), ids, ids + tensor.dim(0));
+    }
   }
 
   StageOutput step_one(Sequence& s) {
@@ -147,14 +183,23 @@ class FakeStageEngine final : public StageEngine {
         output.delta.audio.sample_rate = options_.sample_rate;
       }
     }
-    s.done = output.finished = s.complete && s.ready.empty();
-    if (output.finished) output.delta.finish_reason = FinishReason::kStop;
+    output.segment = s.segment;
+    output.segment_finished = s.complete && s.ready.empty();
+    s.done = output.finished = output.segment_finished && !s.resumable;
+    if (output.segment_finished) output.delta.finish_reason = FinishReason::kStop;
     if (s.request.wants_payload) {
       auto& held = s.held_back;
       held.insert(held.end(), output.delta.token_ids.begin(), output.delta.token_ids.end());
-      if (s.request.streams_payload || output.finished) {
+      if (s.request.streams_payload || output.segment_finished) {
         output.payload.token_ids = std::exchange(held, {});
       }
+    }
+    if (s.done && options_.on_companions && !s.companions.empty()) {
+      options_.on_companions(output.key, stage_, s.companions);
+    }
+    if (output.segment_finished && !s.done) {
+      s.complete = false;
+      if (!s.segments.empty()) next_segment(s);
     }
     return output;
   }
@@ -190,13 +235,13 @@ inline std::vector<StageSpec> omni_specs() {
 
 // All tokens that `stage` must put out for a request whose entry stages produce `count` tokens.
 inline std::vector<int32_t> expected_tokens(const StageGraph& graph, int32_t stage, RequestKey key,
-                                            int64_t count) {
+                                            int64_t count, int32_t segment = 0) {
   std::vector<int32_t> out;
   if (graph.spec(stage).sources.empty()) {
-    for (int64_t i = 0; i < count; ++i) out.push_back(source_token(key, i));
+    for (int64_t i = 0; i < count; ++i) out.push_back(source_token(key, i, segment));
   }
   for (int32_t source : graph.spec(stage).sources) {
-    for (int32_t x : expected_tokens(graph, source, key, count)) {
+    for (int32_t x : expected_tokens(graph, source, key, count, segment)) {
       out.push_back(mapped_token(stage, x));
     }
   }
