@@ -35,15 +35,28 @@ int64_t process_bytes(const std::string& field) {
   return 0;
 }
 
+// Different from the first token on, so that no request takes the KV blocks of another. A model
+// that speaks wants a chat.
+Prompt make_prompt(bool chat, int32_t tokens, int32_t index) {
+  if (chat) {
+    std::string letters;
+    for (int32_t i = 0; i < tokens; ++i) {
+      letters += static_cast<char>('a' + (7 * i + 3 * index) % 26);
+      letters += ' ';
+    }
+    ChatPrompt prompt;
+    prompt.messages.push_back(ChatMessage::text("user", letters));
+    return prompt;
+  }
+  TokensPrompt prompt;
+  for (int32_t i = 0; i < tokens; ++i) prompt.token_ids.push_back((7 * i + 13 * index + 1) % 250);
+  return prompt;
+}
+
 AddRequest make_request(const AsyncOmniEngine& engine, const Flags& flags, int32_t index) {
   AddRequest request;
   request.request_id = std::to_string(index);
-  TokensPrompt prompt;
-  // Different from the first token on, so that no request takes the KV blocks of another.
-  for (int32_t i = 0; i < flags.prompt_tokens; ++i) {
-    prompt.token_ids.push_back((7 * i + 13 * index + 1) % 250);
-  }
-  request.prompt = std::move(prompt);
+  request.prompt = make_prompt(!engine.voices().empty(), flags.prompt_tokens, index);
   request.sampling_params_list = engine.default_sampling_params_list();
   for (SamplingParams& params : request.sampling_params_list) {
     params.max_tokens = flags.max_tokens;
