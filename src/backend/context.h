@@ -17,12 +17,15 @@
 namespace tutti {
 
 class ThreadPool;  // backend/cpu/thread_pool.h
+class LoraRows;    // ops/lora.h
 
 struct OpContext {
   Device device;
   Workspace& workspace;
   ThreadPool* pool = nullptr;  // CPU
   void* stream = nullptr;      // CUDA
+  // Which rows of the step go through an adapter; null: none do.
+  const LoraRows* lora = nullptr;
 };
 
 }  // namespace tutti

@@ -15,9 +15,7 @@ SelfAttention::Heads SelfAttention::project(OpContext& ctx, const Tensor& x,
   const Tensor q = ctx.workspace.tensor({rows, q_width});
   const Tensor k = ctx.workspace.tensor({rows, kv_width});
   const Tensor v = ctx.workspace.tensor({rows, kv_width});
-  const std::array projections{ops::Projection{q_proj.weight, q_proj.bias, q},
-                               ops::Projection{k_proj.weight, k_proj.bias, k},
-                               ops::Projection{v_proj.weight, v_proj.bias, v}};
+  const std::array projections{q_proj.to(q), k_proj.to(k), v_proj.to(v)};
   ops::linear_many(ctx, x, projections);
   Heads heads{q.reshape({rows, num_attention_heads, head_dim}),
               k.reshape({rows, num_key_value_heads, head_dim}),

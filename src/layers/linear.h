@@ -10,6 +10,8 @@ namespace tutti {
 struct Linear {
   Tensor weight;
   Tensor bias;  // undefined: none
+  // Number among the maps that adapters may change (ops/lora.h); -1: none may.
+  int32_t lora_map = -1;
 
   int64_t in_features() const { return weight.dim(1); }
   int64_t out_features() const { return weight.dim(0); }
@@ -17,7 +19,9 @@ struct Linear {
   // x [T, in], out [T, out].
   void forward(OpContext& ctx, const Tensor& x, const Tensor& out,
                const ops::LinearOptions& options = {}) const {
-    ops::linear(ctx, x, weight, bias, out, options);
+    ops::LinearOptions with_map = options;
+    with_map.lora_map = lora_map;
+    ops::linear(ctx, x, weight, bias, out, with_map);
   }
   // Into the workspace.
   Tensor forward(OpContext& ctx, const Tensor& x, const ops::LinearOptions& options = {}) const {
@@ -25,6 +29,8 @@ struct Linear {
     forward(ctx, x, out, options);
     return out;
   }
+  // For ops::linear_many.
+  ops::Projection to(const Tensor& out) const { return {weight, bias, out, lora_map}; }
 };
 
 // Two linear maps with an activation between them (talker projections).

@@ -12,8 +12,7 @@ void GatedMlp::forward(OpContext& ctx, const Tensor& x, const Tensor& out,
   const Shape shape{x.rows(), gate_proj.out_features()};
   const Tensor gate = ctx.workspace.tensor(shape);
   const Tensor up = ctx.workspace.tensor(shape);
-  const std::array projections{ops::Projection{gate_proj.weight, gate_proj.bias, gate},
-                               ops::Projection{up_proj.weight, up_proj.bias, up}};
+  const std::array projections{gate_proj.to(gate), up_proj.to(up)};
   ops::linear_many(ctx, x, projections);
   ops::silu_mul(ctx, gate, up, gate);
   down_proj.forward(ctx, gate, out, options);

@@ -1,6 +1,8 @@
 #include "ops/linear.h"
 
+#include "ops/elementwise.h"
 #include "ops/linear_tasks.h"
+#include "ops/lora_parts.h"
 #include "ops/parallel.h"
 
 namespace tutti::ops {
@@ -28,6 +30,32 @@ cpu::LinearArgs linear_args(const Tensor& x, const Tensor& weight, const Tensor&
   return a;
 }
 
+// The rows of `task` that go through an adapter in map number `map`.
+void add_parts(const LoraRows& lora, const LinearTask& task, int32_t map, LoraParts& parts) {
+  for (const LoraRun& run : lora.runs()) {
+    TUTTI_CHECK(run.end <= task.rows, "the rows of adapters are rows of x");
+    parts.add(*run.adapter, map, task.args.x + run.begin * task.args.x_stride, task.args.x_stride,
+              task.args.out + run.begin * task.args.out_stride, task.args.out_stride,
+              run.end - run.begin);
+  }
+}
+
+// The tasks, and what adapters add to them; maps[i] is the number of tasks[i]'s map.
+void run_with_lora(OpContext& ctx, std::span<const LinearTask> tasks,
+                   std::span<const int32_t> maps) {
+  Workspace::Scope scratch(ctx.workspace);
+  LoraParts parts(ctx, static_cast<int64_t>(tasks.size() * ctx.lora->runs().size()));
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    if (maps[i] >= 0) add_parts(*ctx.lora, tasks[i], maps[i], parts);
+  }
+  {
+    TaskList all(ctx);
+    for (const LinearTask& task : tasks) all.add(task);
+    parts.add_down(all);
+  }
+  parts.run_up();
+}
+
 }  // namespace
 
 void linear(OpContext& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
@@ -41,8 +69,17 @@ void linear(OpContext& ctx, const Tensor& x, const Tensor& weight, const Tensor&
     a.residual = options.residual->data<float>();
     a.residual_stride = options.residual->row_stride();
   }
-  const LinearTask task{a, x.rows(), weight.dim(0)};
-  run_linear_tasks(ctx, {&task, 1});
+  LinearTask task{a, x.rows(), weight.dim(0)};
+  if (!may_adapt(ctx, options.lora_map)) {
+    run_linear_tasks(ctx, {&task, 1});
+    return;
+  }
+  const bool activates = options.activation != Activation::kNone;
+  TUTTI_CHECK(!activates || options.residual == nullptr,
+              "a map that adapters may change has an activation or a residual");
+  task.args.act = cpu::Act::kNone;
+  run_with_lora(ctx, {&task, 1}, {&options.lora_map, 1});
+  if (activates) activate(ctx, options.activation, out, out);
 }
 
 void linear_many(OpContext& ctx, const Tensor& x, std::span<const Projection> projections) {
@@ -50,11 +87,19 @@ void linear_many(OpContext& ctx, const Tensor& x, std::span<const Projection> pr
   constexpr size_t kMaxProjections = 8;
   TUTTI_CHECK(projections.size() <= kMaxProjections, "at most 8 projections at once");
   LinearTask tasks[kMaxProjections];
+  int32_t maps[kMaxProjections];
+  bool adapts = false;
   size_t n = 0;
   for (const Projection& p : projections) {
+    adapts = adapts || may_adapt(ctx, p.lora_map);
+    maps[n] = p.lora_map;
     tasks[n++] = {linear_args(x, p.weight, p.bias, p.out), x.rows(), p.weight.dim(0)};
   }
-  run_linear_tasks(ctx, {tasks, n});
+  if (adapts) {
+    run_with_lora(ctx, {tasks, n}, {maps, n});
+  } else {
+    run_linear_tasks(ctx, {tasks, n});
+  }
 }
 
 }  // namespace tutti::ops

@@ -5,6 +5,7 @@
 
 #include "ops/elementwise.h"
 #include "ops/linear_tasks.h"
+#include "ops/lora_parts.h"
 #include "ops/parallel.h"
 
 namespace tutti::ops {
@@ -89,29 +90,19 @@ LinearTask expert_task(const Tensor& weight, const float* x, float* out, int64_t
   return task;
 }
 
-// Collects tasks and runs them in regions of up to kTasks.
-class TaskList {
- public:
-  explicit TaskList(OpContext& ctx) : ctx_(ctx) {}
-  ~TaskList() { run(); }
-  TaskList(const TaskList&) = delete;
-  TaskList& operator=(const TaskList&) = delete;
-
-  void add(const LinearTask& task) {
-    if (count_ == kTasks) run();
-    tasks_[count_++] = task;
+// Calls visit(adapter, begin, end) for the pairs [begin, end) among [first, last) that go through
+// an adapter. Tokens rise among them, as rows do among the runs.
+template <typename Visit>
+void for_adapters(const LoraRows& rows, const int32_t* token, int64_t first, int64_t last,
+                  const Visit& visit) {
+  int64_t p = first;
+  for (const LoraRun& run : rows.runs()) {
+    while (p < last && token[p] < run.begin) ++p;
+    const int64_t begin = p;
+    while (p < last && token[p] < run.end) ++p;
+    if (p > begin) visit(*run.adapter, begin, p);
   }
-  void run() {
-    run_linear_tasks(ctx_, {tasks_, count_});
-    count_ = 0;
-  }
-
- private:
-  static constexpr size_t kTasks = 64;
-  OpContext& ctx_;
-  LinearTask tasks_[kTasks];
-  size_t count_ = 0;
-};
+}
 
 }  // namespace
 
@@ -176,20 +167,47 @@ void moe_experts(OpContext& ctx, const Tensor& x, const Tensor& weights, const T
       if (rows > 0) visit(experts[e], first, rows);
     }
   };
+  // Parts have at least one pair each, and an expert has at most one of each run.
+  const bool adapts = may_adapt(ctx, experts[0].lora_map);
+  const auto runs = adapts ? static_cast<int64_t>(ctx.lora->runs().size()) : 0;
+  const int64_t most_parts = std::min(pairs, count * runs);
+  LoraParts up_lora(ctx, 2 * most_parts), down_lora(ctx, most_parts);
+  const auto for_parts = [&](const auto& visit) {
+    if (!adapts) return;
+    for_experts([&](const Expert& expert, int64_t first, int64_t rows) {
+      for_adapters(*ctx.lora, groups.token, first, first + rows,
+                   [&](const LoraAdapter& adapter, int64_t begin, int64_t end) {
+                     visit(expert, adapter, begin, end - begin);
+                   });
+    });
+  };
   {
     TaskList tasks(ctx);
     for_experts([&](const Expert& expert, int64_t first, int64_t rows) {
       tasks.add(expert_task(expert.gate, row(inputs, first), row(gate, first), rows));
       tasks.add(expert_task(expert.up, row(inputs, first), row(up, first), rows));
     });
+    for_parts([&](const Expert& expert, const LoraAdapter& adapter, int64_t first, int64_t rows) {
+      const float* in = row(inputs, first);
+      up_lora.add(adapter, expert.lora_map, in, size, row(gate, first), inner, rows);
+      up_lora.add(adapter, expert.lora_map + 1, in, size, row(up, first), inner, rows);
+    });
+    up_lora.add_down(tasks);
   }
+  up_lora.run_up();
   silu_mul(ctx, gate, up, gate);
   {
     TaskList tasks(ctx);
     for_experts([&](const Expert& expert, int64_t first, int64_t rows) {
       tasks.add(expert_task(expert.down, row(gate, first), row(results, first), rows));
     });
+    for_parts([&](const Expert& expert, const LoraAdapter& adapter, int64_t first, int64_t rows) {
+      down_lora.add(adapter, expert.lora_map + 2, row(gate, first), inner, row(results, first),
+                    size, rows);
+    });
+    down_lora.add_down(tasks);
   }
+  down_lora.run_up();
   for_rows(ctx, tokens, top_k * size, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       std::memset(row(out, t), 0, row_bytes);

@@ -17,6 +17,8 @@ struct Expert {
   Tensor gate;
   Tensor up;
   Tensor down;
+  // Number of `gate` among the maps that adapters may change; up and down follow. -1: none.
+  int32_t lora_map = -1;
 };
 
 // out[t] = sum_j weights[t, j] * down(silu(gate x[t]) * up x[t]) of expert ids[t, j].
