@@ -14,6 +14,8 @@
 #include "models/probe.h"
 #include "models/stage_io.h"
 #include "ops/attention.h"
+#include "ops/lora.h"
+#include "weights/lora.h"
 
 namespace tutti {
 
@@ -51,6 +53,8 @@ struct ArBatchItem {
   bool wants_payload = false;
   // take_extra() may be asked for these positions later.
   bool keeps_extras = false;
+  // What its rows go through; null: no adapter of this stage.
+  const LoraAdapter* lora = nullptr;
 };
 
 struct KvLayer {
@@ -64,12 +68,21 @@ struct ArBatch {
   int64_t num_samples = 0;
   const ops::PagedBatch& paged;
   std::span<const KvLayer> kv_layers;
+  // Adapters of the rows that sampling follows. Those of all rows are in the OpContext while the
+  // model runs; a model that picks rows says so (LoraScope).
+  const LoraRows* sample_lora = &kNoLoraRows;
 };
 
 class ArModel {
  public:
   virtual ~ArModel() = default;
   virtual const ArModelInfo& info() const = 0;
+
+  // The linear maps that adapters may change; none: the model takes no adapters.
+  virtual const LoraTargets& lora_targets() const {
+    static const LoraTargets kNone;
+    return kNone;
+  }
 
   // Begins a sequence. Host work only; wrong inputs are the request's error.
   virtual Result<std::unique_ptr<ArSequence>> start(const StageInput& input) = 0;

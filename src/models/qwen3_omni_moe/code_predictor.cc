@@ -104,6 +104,12 @@ void CodePredictor::predict(OpContext& ctx, const Tensor& hidden, const Tensor& 
   const Shape cache{n * paging.blocks, decoder_.num_key_value_heads, kBlockSize, decoder_.head_dim};
   for (KvLayer& layer : kv_) layer = {ctx.workspace.tensor(cache), ctx.workspace.tensor(cache)};
 
+  pair_lora_.clear();
+  lora_.clear();
+  for (const Draw& draw : draws) {
+    pair_lora_.add(draw.lora, 2);
+    lora_.add(draw.lora);
+  }
   const Tensor ids = ctx.workspace.tensor({n}, DType::kI32);
   const Tensor rows = ctx.workspace.tensor({n, decoder_.hidden_size});
   for (int64_t g = 1; g < groups_; ++g) {
@@ -122,13 +128,17 @@ void CodePredictor::predict(OpContext& ctx, const Tensor& hidden, const Tensor& 
       ops::embedding(ctx, ids, table, x);
     }
     const ops::PagedBatch paged = paging.step(begins ? 0 : g, count);
-    weights_.stack.forward(ctx, x, paging.step_positions(count), paged, kv_,
-                           [](size_t, const Tensor&) {});
+    {
+      const LoraScope lora(ctx, begins ? pair_lora_ : lora_);
+      weights_.stack.forward(ctx, x, paging.step_positions(count), paged, kv_,
+                             [](size_t, const Tensor&) {});
+    }
     const Tensor last =
         x.reshape({n, count * decoder_.hidden_size})
             .columns((count - 1) * decoder_.hidden_size, count * decoder_.hidden_size);
     ops::copy(ctx, last, rows);
     weights_.stack.norm.forward(ctx, rows, rows);
+    const LoraScope lora(ctx, lora_);
     const Tensor logits = weights_.heads[g - 1].forward(ctx, rows);
     if (probe_) probe_("code_predictor.logits", logits);
     sample(ctx, logits, draws, g, ids);

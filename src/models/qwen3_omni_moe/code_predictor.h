@@ -29,6 +29,7 @@ class CodePredictor {
     bool greedy = false;
     uint64_t seed = 0;
     uint64_t step = 0;  // frame index: with seed and group the counter of the random numbers
+    const LoraAdapter* lora = nullptr;
   };
   // hidden [S, hidden], first [S, hidden] (embedding of the first codes); codes is host memory
   // [S, G], whose column 0 is not touched.
@@ -50,6 +51,8 @@ class CodePredictor {
   CodePredictorWeights weights_;
   std::vector<ops::SampleParams> params_;  // kept, so that a step allocates nothing
   std::vector<KvLayer> kv_;
+  LoraRows pair_lora_;  // two rows of each frame
+  LoraRows lora_;       // one row of each
   Probe probe_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/qwen3_omni_moe/lora_targets.h"
 #include "models/qwen3_omni_moe/media_positions.h"
 #include "models/qwen3_omni_moe/weight_map.h"
 #include "ops/elementwise.h"
@@ -29,6 +30,22 @@ void for_each_row(const ArBatch& batch, Visit visit) {
   }
 }
 
+// Numbers the maps that adapters may change.
+Talker::Weights with_lora_maps(Talker::Weights weights) {
+  LoraTargets& targets = weights.lora_targets = stage_lora_targets("talker");
+  add_lora_targets("talker.text_projection", weights.text_projection, targets);
+  add_lora_targets("talker.hidden_projection", weights.hidden_projection, targets);
+  add_lora_targets("talker.model", weights.stack, targets);
+  add_lora_target("talker.codec_head", weights.codec_head, targets);
+  CodePredictorWeights& predictor = weights.code_predictor;
+  add_lora_targets("talker.code_predictor.model", predictor.stack, targets);
+  for (size_t g = 0; g < predictor.heads.size(); ++g) {
+    add_lora_target("talker.code_predictor.lm_head." + std::to_string(g), predictor.heads[g],
+                    targets);
+  }
+  return weights;
+}
+
 }  // namespace
 
 Talker::Weights Talker::load(WeightLoader& loader, const Config& config) {
@@ -54,7 +71,7 @@ Talker::Talker(const Config& config, Weights weights, DType kv_dtype)
     : config_(config),
       groups_(config.talker.num_code_groups),
       hidden_size_(config.talker.text.hidden_size),
-      weights_(std::move(weights)),
+      weights_(with_lora_maps(std::move(weights))),
       code_predictor_(config.talker, weights_.code_predictor),
       info_(decoder_info(config.talker.text, kv_dtype)) {
   info_.prompt_has_token_ids = false;
@@ -143,13 +160,14 @@ Tensor Talker::forward(OpContext& ctx, const ArBatch& batch) {
   if (batch.num_samples > 0) {
     ops::copy(ctx, gather_sample_rows(ctx, batch, x), sample_hidden_);
     weights_.stack.norm.forward(ctx, sample_hidden_, sample_hidden_);
+    const LoraScope lora(ctx, *batch.sample_lora);
     weights_.codec_head.forward(ctx, sample_hidden_, logits);
     if (probe_) probe_("talker.step_hidden", sample_hidden_);
   }
   return logits;
 }
 
-void Talker::embed_inputs(OpContext& ctx, const ArBatch& batch, const Tensor& x) const {
+void Talker::embed_inputs(OpContext& ctx, const ArBatch& batch, const Tensor& x) {
   Workspace::Scope scratch(ctx.workspace);
   embed_text(ctx, batch, x);
   if (probe_) probe_("talker.text_rows", x);
@@ -170,7 +188,7 @@ void Talker::embed_text(OpContext& ctx, const ArBatch& batch, const Tensor& x) c
   ops::copy(ctx, projected, x);
 }
 
-void Talker::embed_media(OpContext& ctx, const ArBatch& batch, const Tensor& x) const {
+void Talker::embed_media(OpContext& ctx, const ArBatch& batch, const Tensor& x) {
   Workspace::Scope scratch(ctx.workspace);
   const Tensor index = ctx.workspace.tensor({batch.num_tokens}, DType::kI32);
   Tensor rows;  // most batches have none
@@ -192,6 +210,8 @@ void Talker::embed_media(OpContext& ctx, const ArBatch& batch, const Tensor& x) 
     TUTTI_CHECK(false, "hidden rows arrive with their tokens");
   });
   if (n == 0) return;
+  media_lora_.pick(ctx.lora, {index.data<int32_t>(), static_cast<size_t>(n)});
+  const LoraScope lora(ctx, media_lora_);
   const Tensor projected = weights_.hidden_projection.forward(ctx, rows.slice(0, n));
   ops::scatter_rows(ctx, projected, index.slice(0, n), x);
 }
@@ -248,7 +268,7 @@ void Talker::after_sample(OpContext& ctx, const ArBatch& batch, const Sampled& s
     index.data<int32_t>()[n] = static_cast<int32_t>(item.sample_row);
     ids.data<int32_t>()[n++] = sampled.token_ids[item.sample_row];
     draws_.push_back({sampled.params[item.sample_row]->temperature == 0.0f,
-                      sampled.seeds[item.sample_row], item.generated.size()});
+                      sampled.seeds[item.sample_row], item.generated.size(), item.lora});
   }
   if (n == 0) return;
   const Tensor hidden = ctx.workspace.tensor({n, hidden_size_});

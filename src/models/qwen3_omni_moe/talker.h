@@ -38,12 +38,14 @@ class Talker final : public ArModel {
     DecoderStack stack;
     Linear codec_head;
     CodePredictorWeights code_predictor;
+    LoraTargets lora_targets;
   };
   static Weights load(WeightLoader& loader, const Config& config);
 
   Talker(const Config& config, Weights weights, DType kv_dtype);
 
   const ArModelInfo& info() const override { return info_; }
+  const LoraTargets& lora_targets() const override { return weights_.lora_targets; }
   // input.voice: a name of config.talker.speaker_id; empty: the first.
   Result<std::unique_ptr<ArSequence>> start(const StageInput& input) override;
   Status append(ArSequence& sequence, StagePayload payload, bool last) override;
@@ -57,9 +59,9 @@ class Talker final : public ArModel {
   void set_probe(Probe probe) override;
 
  private:
-  void embed_inputs(OpContext& ctx, const ArBatch& batch, const Tensor& x) const;
+  void embed_inputs(OpContext& ctx, const ArBatch& batch, const Tensor& x);
   void embed_text(OpContext& ctx, const ArBatch& batch, const Tensor& x) const;
-  void embed_media(OpContext& ctx, const ArBatch& batch, const Tensor& x) const;
+  void embed_media(OpContext& ctx, const ArBatch& batch, const Tensor& x);
   void embed_controls(OpContext& ctx, const ArBatch& batch, const Tensor& x) const;
   void embed_frames(OpContext& ctx, const ArBatch& batch, const Tensor& x) const;
 
@@ -72,6 +74,7 @@ class Talker final : public ArModel {
   Tensor sample_hidden_;  // [num_samples, hidden] of the step; valid until after_sample
   std::vector<CodePredictor::Draw> draws_;
   std::vector<int32_t> frame_codes_;
+  LoraRows media_lora_;  // of the media rows of the step
   Probe probe_;
 };
 

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 
+#include "models/qwen3_omni_moe/lora_targets.h"
 #include "models/qwen3_omni_moe/media_positions.h"
 #include "models/qwen3_omni_moe/weight_map.h"
 #include "ops/elementwise.h"
@@ -26,6 +27,14 @@ int32_t token_at(const ArBatchItem& item, int64_t position) {
   const auto& prompt = as_thinker(*item.sequence).prompt;
   const auto prompt_length = static_cast<int64_t>(prompt.size());
   return position < prompt_length ? prompt[position] : item.generated[position - prompt_length];
+}
+
+// Numbers the maps that adapters may change.
+Thinker::Weights with_lora_maps(Thinker::Weights weights) {
+  weights.lora_targets = stage_lora_targets("thinker");
+  add_lora_targets("thinker.model", weights.stack, weights.lora_targets);
+  add_lora_target("thinker.lm_head", weights.lm_head, weights.lora_targets);
+  return weights;
 }
 
 }  // namespace
@@ -53,7 +62,7 @@ Thinker::Thinker(const ThinkerConfig& config, int64_t accept_hidden_layer, Weigh
                  std::vector<int32_t> eos_token_ids, DType kv_dtype, int64_t mm_cache_bytes)
     : config_(config),
       accept_hidden_layer_(accept_hidden_layer),
-      weights_(std::move(weights)),
+      weights_(with_lora_maps(std::move(weights))),
       media_encoder_(config, std::move(weights_.towers), mm_cache_bytes),
       info_(decoder_info(config.text, kv_dtype)) {
   info_.eos_token_ids = std::move(eos_token_ids);
@@ -148,6 +157,7 @@ Tensor Thinker::forward(OpContext& ctx, const ArBatch& batch) {
   if (batch.num_samples > 0) {
     const Tensor rows = gather_sample_rows(ctx, batch, x);
     weights_.stack.norm.forward(ctx, rows, rows);
+    const LoraScope lora(ctx, *batch.sample_lora);
     weights_.lm_head.forward(ctx, rows, logits);
   }
   return logits;

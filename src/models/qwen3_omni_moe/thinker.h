@@ -48,6 +48,7 @@ class Thinker final : public ArModel {
     DecoderStack stack;
     Linear lm_head;
     Towers towers;
+    LoraTargets lora_targets;
   };
   static Weights load(WeightLoader& loader, const ThinkerConfig& config);
 
@@ -55,6 +56,7 @@ class Thinker final : public ArModel {
           std::vector<int32_t> eos_token_ids, DType kv_dtype, int64_t mm_cache_bytes);
 
   const ArModelInfo& info() const override { return info_; }
+  const LoraTargets& lora_targets() const override { return weights_.lora_targets; }
   Result<std::unique_ptr<ArSequence>> start(const StageInput& input) override;
   Status append(ArSequence& sequence, StagePayload payload, bool last) override;
   int64_t prompt_length(const ArSequence& sequence) const override;
