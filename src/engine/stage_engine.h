@@ -45,6 +45,8 @@ struct StageEngineOptions {
   // KV blocks outlive their sequences and serve later ones that begin alike (AR engine; models
   // whose prompts are token ids).
   bool enable_prefix_caching = true;
+  int32_t max_loras = 8;  // adapters in memory at once (AR engine)
+  int32_t max_lora_rank = 64;
   // Zero of the times in StageMetrics.
   std::chrono::steady_clock::time_point epoch{};
 };

@@ -42,6 +42,8 @@ Result<LoadedStage> load_stage(const LoadContext& context, int32_t stage,
     if (!report(fraction, what)) cancel.request_stop();
   };
   StageEngineOptions engine = engine_options(options.stages[stage], context.epoch);
+  engine.max_loras = options.max_loras;
+  engine.max_lora_rank = options.max_lora_rank;
   LoadedStage loaded;
   switch (spec.type) {
     case StageType::kLlm: {

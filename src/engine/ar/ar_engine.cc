@@ -34,6 +34,7 @@ ArEngine::ArEngine(std::unique_ptr<ArModel> model, std::shared_ptr<const text::T
       blocks_(kv_num_blocks(model_->info(), options, context_length_), options.block_size),
       max_sequence_length_(std::min(context_length_, blocks_.num_blocks() * blocks_.block_size())),
       kv_cache_(model_->info(), blocks_.num_blocks(), options.block_size),
+      loras_(model_->lora_targets(), options.max_loras, options.max_lora_rank),
       prefixes_(*model_, blocks_, options.enable_prefix_caching),
       scheduler_(*model_, blocks_, prefixes_, limits_of(options)),
       batch_(limits_of(options), blocks_.blocks_for(max_sequence_length_)),
@@ -53,12 +54,17 @@ Status ArEngine::admit(StageRequest request) {
   TUTTI_RETURN_IF_ERROR(request.sampling_params.validate());
   TUTTI_RETURN_IF_ERROR(check_token_ids(request.sampling_params));
 
+  std::shared_ptr<const LoraAdapter> lora;
+  if (!request.lora_name.empty()) {
+    TUTTI_ASSIGN_OR_RETURN(lora, loras_.use(request.lora_name, request.lora_path));
+  }
   const bool input_complete = request.input.last;
   TUTTI_ASSIGN_OR_RETURN(std::unique_ptr<ArSequence> state, model_->start(request.input));
   // The model has taken what it needs; prompts may be large.
   request.input.payload = {};
   auto sequence = std::make_unique<Sequence>(std::move(request), tokenizer_);
   sequence->model = std::move(state);
+  sequence->lora = std::move(lora);
   sequence->arrival = num_admitted_++;
   sequence->metrics.submitted_s = now_s();
   if (!model_->ends_empty(*sequence->model))
@@ -233,7 +239,9 @@ void ArEngine::forward_and_sample(OpContext& ctx) {
                       .num_tokens = batch_.num_tokens(),
                       .num_samples = batch_.num_samples(),
                       .paged = paged,
-                      .kv_layers = kv_cache_.layers()};
+                      .kv_layers = kv_cache_.layers(),
+                      .sample_lora = &batch_.sample_lora()};
+  const LoraScope lora(ctx, batch_.lora());
   const Tensor logits = model_->forward(ctx, batch);
   if (batch.num_samples > 0) sample(ctx, batch, logits);
 }

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "engine/ar/kv_cache.h"
+#include "engine/ar/lora_store.h"
 #include "engine/ar/prefix_cache.h"
 #include "engine/ar/sampler.h"
 #include "engine/ar/scheduler.h"
@@ -29,12 +30,17 @@ class ArEngine final : public StageEngine {
   EngineStats stats() const override;
   void reset_mm_cache() override { model_->reset_mm_cache(); }
   void reset_prefix_cache() override { prefixes_.reset(); }
+  std::optional<Result<std::string>> control(const std::string& method,
+                                             const std::string& args_json) override {
+    return loras_.control(method, args_json);
+  }
 
   // The parts of a step, in their order; separate for tests and benchmarks.
   void schedule();
   void run();
   void publish(std::vector<StageOutput>& outputs);
 
+  const ArModel& model() const { return *model_; }
   // Longest sequence, prompt and output, that a request may have here.
   int64_t max_sequence_length() const { return max_sequence_length_; }
 
@@ -67,6 +73,7 @@ class ArEngine final : public StageEngine {
   BlockManager blocks_;
   int64_t max_sequence_length_;
   KvCache kv_cache_;
+  LoraStore loras_;
   PrefixCache prefixes_;
   Scheduler scheduler_;
   StepBatch batch_;

@@ -7,8 +7,12 @@ namespace tutti::ar {
 
 namespace {
 
-// Adapters will be a salt; the plain model has none.
-constexpr uint64_t kNoSalt = 0;
+// What beside its tokens makes a sequence's KV what it is: an adapter's matrices, by content, so
+// that another one under the same name finds nothing of it. Zero: the plain model.
+uint64_t salt_of(const Sequence& sequence) {
+  const LoraAdapter* adapter = sequence.adapter();
+  return adapter == nullptr ? 0 : adapter->content_hash;
+}
 
 uint64_t draw_seed() {
   std::random_device device;
@@ -82,10 +86,10 @@ const PrefixHash& PrefixCache::hash_of(Sequence& sequence, int64_t block) const 
       return from < to ? all.subspan(static_cast<size_t>(from), static_cast<size_t>(to - from))
                        : std::span<const int32_t>{};
     };
-    hashes.push_back(block_hash(hashes.empty() ? root_hash(seed_, kNoSalt) : hashes.back(),
-                                part(ids, begin, middle),
-                                part(generated, middle - prompt, end - prompt),
-                                model_.content_hash(*sequence.model, begin, end)));
+    hashes.push_back(
+        block_hash(hashes.empty() ? root_hash(seed_, salt_of(sequence)) : hashes.back(),
+                   part(ids, begin, middle), part(generated, middle - prompt, end - prompt),
+                   model_.content_hash(*sequence.model, begin, end)));
   }
   return hashes[static_cast<size_t>(block)];
 }

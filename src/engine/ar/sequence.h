@@ -26,8 +26,12 @@ struct Sequence {
   // Whether positions are computed again after a preemption; their results are out already.
   bool is_recomputing() const { return num_computed < high_water; }
 
+  // What its rows go through; null: nothing.
+  const LoraAdapter* adapter() const { return lora && !lora->empty() ? lora.get() : nullptr; }
+
   StageRequest request;
   std::unique_ptr<ArSequence> model;
+  std::shared_ptr<const LoraAdapter> lora;  // of the request; stays while the sequence lives
   uint64_t arrival = 0;
 
   int64_t prompt_length = -1;  // -1: more chunks must come

@@ -7,6 +7,8 @@ namespace tutti::ar {
 StepBatch::StepBatch(const SchedulerLimits& limits, int64_t max_blocks_per_sequence) {
   const int64_t seqs = limits.max_num_seqs;
   items_.reserve(static_cast<size_t>(seqs));
+  lora_.reserve(static_cast<size_t>(seqs));
+  sample_lora_.reserve(static_cast<size_t>(seqs));
   query_start_.all = Tensor::zeros({seqs + 1}, DType::kI32);
   kv_lengths_.all = Tensor::zeros({seqs}, DType::kI32);
   block_tables_.all = Tensor::zeros({seqs, max_blocks_per_sequence}, DType::kI32);
@@ -16,6 +18,8 @@ StepBatch::StepBatch(const SchedulerLimits& limits, int64_t max_blocks_per_seque
 void StepBatch::build(std::span<const ScheduledItem> scheduled, int32_t block_size,
                       bool keeps_extras) {
   items_.clear();
+  lora_.clear();
+  sample_lora_.clear();
   num_tokens_ = num_samples_ = max_query_length_ = max_kv_length_ = 0;
   for (const ScheduledItem& item : scheduled) add(item, block_size, keeps_extras);
   const auto count = static_cast<int64_t>(items_.size());
@@ -48,7 +52,10 @@ void StepBatch::add(const ScheduledItem& scheduled, int32_t block_size, bool kee
                     .samples = scheduled.samples,
                     .sample_row = scheduled.samples ? num_samples_ : -1,
                     .wants_payload = sequence.request.wants_payload && !sequence.is_recomputing(),
-                    .keeps_extras = keeps_extras});
+                    .keeps_extras = keeps_extras,
+                    .lora = sequence.adapter()});
+  lora_.add(sequence.adapter(), scheduled.count);
+  if (scheduled.samples) sample_lora_.add(sequence.adapter());
   num_tokens_ += scheduled.count;
   num_samples_ += scheduled.samples ? 1 : 0;
   max_query_length_ = std::max(max_query_length_, scheduled.count);

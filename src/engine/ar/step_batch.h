@@ -25,11 +25,16 @@ class StepBatch {
   int64_t num_samples() const { return num_samples_; }
   // Refers to this object; valid until the next build().
   ops::PagedBatch paged() const;
+  // Adapters of all rows, and of those that sampling follows.
+  const LoraRows& lora() const { return lora_; }
+  const LoraRows& sample_lora() const { return sample_lora_; }
 
  private:
   void add(const ScheduledItem& scheduled, int32_t block_size, bool keeps_extras);
 
   std::vector<ArBatchItem> items_;
+  LoraRows lora_;
+  LoraRows sample_lora_;
   int64_t num_tokens_ = 0;
   int64_t num_samples_ = 0;
   int64_t max_query_length_ = 0;

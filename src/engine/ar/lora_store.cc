@@ -1,0 +1,151 @@
+#include "engine/ar/lora_store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "base/strings.h"
+
+namespace tutti::ar {
+
+namespace json = boost::json;
+
+namespace {
+
+// A string field of a control method's arguments; empty when absent.
+Result<std::string> text_field(const json::object& args, std::string_view key) {
+  const json::value* value = args.if_contains(key);
+  if (value == nullptr || value->is_null()) return std::string();
+  if (value->is_string()) return std::string(value->get_string());
+  return invalid_argument(
+             fmt::format("`{}` is {}; it must be a string.", key, json::serialize(*value)))
+      .with_param(std::string(key));
+}
+
+}  // namespace
+
+LoraStore::LoraStore(const LoraTargets& targets, int32_t max_loras, int32_t max_rank)
+    : targets_(targets),
+      max_loras_(static_cast<size_t>(std::max(max_loras, 0))),
+      max_rank_(max_rank) {}
+
+LoraStore::Entry* LoraStore::find(const std::string& name) {
+  const auto found = std::ranges::find(entries_, name, &Entry::name);
+  if (found == entries_.end()) return nullptr;
+  std::rotate(found, found + 1, entries_.end());
+  return &entries_.back();
+}
+
+Status LoraStore::unknown(const std::string& name) const {
+  std::vector<std::string> names;
+  for (const Entry& entry : entries_) names.push_back("'" + entry.name + "'");
+  return not_found(fmt::format("There is no adapter '{}'; loaded are: {}.", name,
+                               names.empty() ? "none" : join(names)))
+      .with_param("lora_name");
+}
+
+size_t LoraStore::num_retired() {
+  std::erase_if(retired_, [](const auto& adapter) { return adapter.expired(); });
+  return retired_.size();
+}
+
+Status LoraStore::make_room() {
+  if (entries_.size() + num_retired() < max_loras_) return {};
+  const auto idle = std::ranges::find_if(
+      entries_, [](const Entry& entry) { return !entry.pinned && !entry.in_use(); });
+  if (idle != entries_.end()) {
+    entries_.erase(idle);
+    return {};
+  }
+  return resource_exhausted(
+             fmt::format("All {} places for adapters are taken by pinned ones and ones in use "
+                         "(`max_loras`).",
+                         max_loras_))
+      .with_param("lora_name");
+}
+
+Status LoraStore::add(const std::string& name, const std::string& path) {
+  if (targets_.maps.empty()) return unimplemented("This stage's model takes no adapters.");
+  if (name.empty() || path.empty()) {
+    const char* missing = name.empty() ? "lora_name" : "lora_path";
+    return invalid_argument(
+               fmt::format("`{}` is empty; an adapter has a name and a directory.", missing))
+        .with_param(missing);
+  }
+  if (const Entry* known = find(name)) {
+    if (known->path == path) return {};
+    return Status(
+               StatusCode::kAlreadyExists,
+               fmt::format("The adapter '{}' has been loaded from '{}'; remove it before loading "
+                           "one of that name from '{}'.",
+                           name, known->path, path))
+        .with_param("lora_path");
+  }
+  // Read first: an adapter that cannot be used drives no other out.
+  TUTTI_ASSIGN_OR_RETURN(std::shared_ptr<const LoraAdapter> adapter,
+                         read_lora(path, targets_, max_rank_));
+  TUTTI_RETURN_IF_ERROR(make_room());
+  entries_.push_back({name, path, std::move(adapter), false});
+  return {};
+}
+
+Status LoraStore::remove(const std::string& name) {
+  Entry* entry = find(name);
+  if (entry == nullptr) return unknown(name);
+  if (entry->in_use()) retired_.emplace_back(entry->adapter);
+  entries_.pop_back();
+  return {};
+}
+
+Status LoraStore::pin(const std::string& name) {
+  Entry* entry = find(name);
+  if (entry == nullptr) return unknown(name);
+  entry->pinned = true;
+  return {};
+}
+
+Result<std::shared_ptr<const LoraAdapter>> LoraStore::use(const std::string& name,
+                                                          const std::string& path) {
+  if (find(name) == nullptr) {
+    if (path.empty()) return unknown(name);
+    TUTTI_RETURN_IF_ERROR(add(name, path));
+  }
+  return entries_.back().adapter;
+}
+
+std::string LoraStore::list() const {
+  json::array all;
+  for (const Entry& entry : entries_) {
+    all.push_back({{"lora_name", entry.name},
+                   {"lora_path", entry.path},
+                   {"rank", entry.adapter->rank},
+                   {"bytes", entry.adapter->bytes},
+                   {"pinned", entry.pinned},
+                   {"in_use", entry.in_use()}});
+  }
+  return json::serialize(all);
+}
+
+std::optional<Result<std::string>> LoraStore::control(const std::string& method,
+                                                      const std::string& args_json) {
+  if (method == "list_loras") return list();
+  if (method != "add_lora" && method != "remove_lora" && method != "pin_lora") return std::nullopt;
+  boost::system::error_code error;
+  const json::value args = json::parse(args_json.empty() ? "{}" : args_json, error);
+  if (error || !args.is_object()) {
+    return invalid_argument(fmt::format(
+        "The arguments of {} are not a JSON object; expected {{\"lora_name\": ...}}.", method));
+  }
+  const auto call = [&]() -> Status {
+    TUTTI_ASSIGN_OR_RETURN(const std::string name, text_field(args.get_object(), "lora_name"));
+    TUTTI_ASSIGN_OR_RETURN(const std::string path, text_field(args.get_object(), "lora_path"));
+    if (method == "add_lora") return add(name, path);
+    return method == "remove_lora" ? remove(name) : pin(name);
+  };
+  Status status = call();
+  if (!status.ok()) return Result<std::string>(std::move(status));
+  return std::string("true");
+}
+
+}  // namespace tutti::ar
