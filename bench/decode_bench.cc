@@ -11,6 +11,7 @@
 #include "engine/ar/ar_engine.h"
 #include "machine.h"
 #include "models/pipeline.h"
+#include "weights/lora_test_util.h"
 
 namespace tutti {
 namespace {
@@ -38,6 +39,7 @@ struct Settings {
   int batch = 8;
   int prefill_tokens = 512;
   int prefill_runs = 3;
+  int lora_rank = 0;
 };
 
 // Elements of the matrices that every token is multiplied with, as the config says.
@@ -64,6 +66,8 @@ Result<MatrixElements> matrix_elements(const std::string& dir) {
     return invalid_argument(fmt::format("{}/config.json has no dense thinker: {}.", dir, e.what()));
   }
 }
+
+std::string lora_name(int i) { return fmt::format("adapter-{}", i); }
 
 StageRequest request(uint64_t key, int prompt_tokens, int max_tokens) {
   StageRequest request;
@@ -114,11 +118,15 @@ void timed_step(ar::ArEngine& engine, Rate rate, double window_s, Times& times) 
   times.machine.push_back(2 / (1 / before + 1 / window(rate, window_s)));
 }
 
-Result<Times> time_decode(ar::ArEngine& engine, int batch, int steps, Rate rate) {
+// Requests go through `loras` adapters in turn; 0: none.
+Result<Times> time_decode(ar::ArEngine& engine, int batch, int steps, Rate rate, int loras = 0) {
   constexpr int kWarmup = 3;
   constexpr double kWindow = 0.02;
-  for (int i = 0; i < batch; ++i)
-    TUTTI_RETURN_IF_ERROR(engine.admit(request(static_cast<uint64_t>(i), 16, steps + kWarmup + 1)));
+  for (int i = 0; i < batch; ++i) {
+    StageRequest next = request(static_cast<uint64_t>(i), 16, steps + kWarmup + 1);
+    if (loras > 0) next.lora_name = lora_name(i % loras);
+    TUTTI_RETURN_IF_ERROR(engine.admit(std::move(next)));
+  }
   Times warmup;
   for (int i = 0; i < kWarmup; ++i) timed_step(engine, rate, 0, warmup);
   Times times;
@@ -159,15 +167,9 @@ Result<std::unique_ptr<ar::ArEngine>> make_engine(const Settings& settings,
   options.max_num_seqs = settings.batch;
   options.max_num_batched_tokens = std::max(settings.prefill_tokens, 2048);
   options.max_model_len = settings.prefill_tokens + 256;
+  options.max_loras = settings.batch;
   options.enable_prefix_caching = false;  // prompts are computed, whatever came before
   return std::make_unique<ar::ArEngine>(std::move(model), nullptr, executor, options);
-}
-
-// The pool is idle between steps.
-ThreadPool& pool_of(DeviceExecutor& executor) {
-  ThreadPool* pool = nullptr;
-  executor.run({}, [&](OpContext& ctx) { pool = ctx.pool; });
-  return *pool;
 }
 
 struct Row {
@@ -188,6 +190,57 @@ void print(const std::vector<Row>& rows) {
   fmt::print("{{{}}}\n", json);
 }
 
+// bf16 matrices of every linear map, all of one small value.
+Status add_adapter(ar::ArEngine& engine, const LoraTargets& targets, int rank,
+                   const std::string& name) {
+  const auto matrix = [](int64_t rows, int64_t columns) {
+    Tensor t = Tensor::empty({rows, columns}, DType::kBF16);
+    std::fill_n(t.data<bf16>(), t.num_elements(), to_bf16(1e-3f));
+    return t;
+  };
+  testing::NamedTensors tensors;
+  for (const LoraTarget& target : targets.maps) {
+    if (target.name.ends_with("lm_head")) continue;
+    testing::add_module(tensors, target.name, matrix(rank, target.in_features),
+                        matrix(target.out_features, rank));
+  }
+  const testing::TempFolder folder;
+  testing::write_adapter(folder, testing::peft_config(rank, rank), tensors);
+  const auto added = engine.control(
+      "add_lora",
+      fmt::format(R"({{"lora_name": "{}", "lora_path": "{}"}})", name, folder.path().string()));
+  return added->status();
+}
+
+// What adapters of all linear maps cost a decode step, against the same steps without.
+Status bench_adapters(const Settings& settings, ar::ArEngine& engine, Rate copy) {
+  for (int i = 0; i < settings.batch; ++i) {
+    TUTTI_RETURN_IF_ERROR(
+        add_adapter(engine, engine.model().lora_targets(), settings.lora_rank, lora_name(i)));
+  }
+  std::vector<Row> rows;
+  double plain = 0;
+  for (const int loras : {0, 1, settings.batch}) {
+    TUTTI_ASSIGN_OR_RETURN(const Times times,
+                           time_decode(engine, settings.batch, settings.decode_steps, copy, loras));
+    if (loras == 0) plain = best(times.step_s);
+    const std::string what = fmt::format("decode batch {}, {} adapters of rank {}", settings.batch,
+                                         loras, settings.lora_rank);
+    rows.push_back({what + ", best step", best(times.step_s) * 1e3, "ms", 0});
+    rows.push_back({what + ", median step", median(times.step_s) * 1e3, "ms", 0});
+    rows.push_back({what + ", over none", best(times.step_s) / plain, "x", 0});
+  }
+  print(rows);
+  return {};
+}
+
+// The pool is idle between steps.
+ThreadPool& pool_of(DeviceExecutor& executor) {
+  ThreadPool* pool = nullptr;
+  executor.run({}, [&](OpContext& ctx) { pool = ctx.pool; });
+  return *pool;
+}
+
 Status bench(const Settings& settings) {
   TUTTI_ASSIGN_OR_RETURN(const MatrixElements elements, matrix_elements(settings.config));
   const auto executor = DeviceExecutor::create_cpu(settings.threads);
@@ -198,6 +251,7 @@ Status bench(const Settings& settings) {
   op_check::Machine machine(pool_of(*executor));
   const auto copy = [&] { return machine.copy_gb_s(); };
   const auto multiply = [&] { return machine.gflops(); };
+  if (settings.lora_rank > 0) return bench_adapters(settings, *engine, copy);
   TUTTI_ASSIGN_OR_RETURN(const Times one, time_decode(*engine, 1, settings.decode_steps, copy));
   TUTTI_ASSIGN_OR_RETURN(const Times many,
                          time_decode(*engine, settings.batch, settings.decode_steps, copy));
@@ -247,6 +301,8 @@ int main(int argc, char** argv) {
   app.add_option("--batch", settings.batch, "the larger batch");
   app.add_option("--prefill-tokens", settings.prefill_tokens, "length of the prompt");
   app.add_option("--prefill-runs", settings.prefill_runs, "prompts timed");
+  app.add_option("--lora-rank", settings.lora_rank,
+                 "measure adapters of that rank instead; 0: none");
   CLI11_PARSE(app, argc, argv);
   const tutti::Status status = tutti::bench(settings);
   if (status.ok()) return 0;
