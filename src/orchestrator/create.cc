@@ -1,13 +1,11 @@
 // AsyncOmniEngine::create(): from a model directory to EngineParts.
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <stop_token>
 
 #include "backend/executor.h"
 #include "base/log.h"
 #include "orchestrator/engine_parts.h"
 #include "orchestrator/engine_plan.h"
+#include "orchestrator/stage_loading.h"
 #include "stages/replica_core.h"
 
 namespace tutti {
@@ -18,58 +16,40 @@ struct LoadContext {
   EnginePlan plan;
   std::shared_ptr<DeviceExecutor> executor;
   TimePoint epoch;
+  int32_t worker_threads = 1;
 };
 
-StageEngineOptions engine_options(const StageOptions& stage, TimePoint epoch) {
+StageEngineOptions engine_options(const EngineOptions& options, const StageOptions& stage,
+                                  TimePoint epoch) {
   return {.max_num_seqs = *stage.max_num_seqs,
           .max_num_batched_tokens = *stage.max_num_batched_tokens,
           .max_model_len = stage.max_model_len.value_or(0),
           .kv_cache_bytes = stage.kv_cache_bytes.value_or(1),
           .block_size = *stage.block_size,
           .enable_prefix_caching = *stage.enable_prefix_caching,
+          .max_loras = options.max_loras,
+          .max_lora_rank = options.max_lora_rank,
           .epoch = epoch};
 }
 
-Result<LoadedStage> load_stage(const LoadContext& context, int32_t stage,
-                               const ReportProgress& report) {
-  const Pipeline& pipeline = *context.plan.pipeline;
+StageLoadSpec load_spec(const LoadContext& context, int32_t stage) {
   const EngineOptions& options = context.plan.config.options;
-  const StageSpec& spec = pipeline.stages()[stage];
-  LoadOptions load = stage_load_options(context.plan.load, options, stage);
-  std::stop_source cancel;
-  load.cancel = cancel.get_token();
-  load.on_progress = [&](double fraction, const std::string& what) {
-    if (!report(fraction, what)) cancel.request_stop();
-  };
-  StageEngineOptions engine = engine_options(options.stages[stage], context.epoch);
-  engine.max_loras = options.max_loras;
-  engine.max_lora_rank = options.max_lora_rank;
-  LoadedStage loaded;
-  switch (spec.type) {
-    case StageType::kLlm: {
-      TUTTI_ASSIGN_OR_RETURN(std::unique_ptr<ArModel> model, pipeline.load_ar(stage, load));
-      const int64_t trained = model->info().max_model_len;
-      engine.max_model_len =
-          engine.max_model_len > 0 ? std::min(engine.max_model_len, trained) : trained;
-      loaded.max_prompt_tokens = engine.max_model_len - 1;  // room for one token of the answer
-      loaded.engine =
-          make_ar_engine(std::move(model), spec.has_text_output ? pipeline.tokenizer() : nullptr,
-                         *context.executor, engine);
-      break;
-    }
-    case StageType::kGeneration: {
-      TUTTI_ASSIGN_OR_RETURN(std::unique_ptr<GenerationModel> model,
-                             pipeline.load_generation(stage, load));
-      loaded.engine = make_generation_engine(std::move(model), *context.executor, engine);
-      break;
-    }
-    case StageType::kDiffusion:
-      return unimplemented(
-          fmt::format("Stage '{}' is a diffusion stage; llm and generation stages "
-                      "are supported.",
-                      spec.model_stage));
+  return {
+      .load = stage_load_options(context.plan.load, options, static_cast<size_t>(stage)),
+      .engine = engine_options(options, options.stages[static_cast<size_t>(stage)], context.epoch),
+      .num_threads = context.worker_threads};
+}
+
+// Threads of each worker: the cores are shared by number, docs/decisions/0014.
+int32_t worker_threads(const EngineOptions& options, int32_t num_cores) {
+  if (options.num_threads > 0) return options.num_threads;
+  int32_t processes = 0;
+  bool threads = false;
+  for (const StageOptions& stage : options.stages) {
+    if (stage.worker_process) processes += stage.num_replicas;
+    threads |= !stage.worker_process;
   }
-  return loaded;
+  return std::max(1, num_cores / std::max(1, processes + (threads ? 1 : 0)));
 }
 
 Result<std::unique_ptr<AsyncOmniEngine>> create_engine(const std::string& model,
@@ -80,6 +60,7 @@ Result<std::unique_ptr<AsyncOmniEngine>> create_engine(const std::string& model,
   const EngineOptions& resolved = context->plan.config.options;
   context->executor = DeviceExecutor::create_cpu(resolved.num_threads);
   context->epoch = Clock::steady().now();
+  context->worker_threads = worker_threads(resolved, context->executor->num_threads());
 
   EngineParts parts;
   parts.model = model;
@@ -88,12 +69,15 @@ Result<std::unique_ptr<AsyncOmniEngine>> create_engine(const std::string& model,
   const auto num_stages = static_cast<int32_t>(resolved.stages.size());
   for (int32_t stage = 0; stage < num_stages; ++stage) {
     const StageOptions& of_stage = resolved.stages[stage];
-    parts.stages.push_back(
-        {.load = [context, stage](
-                     const ReportProgress& report) { return load_stage(*context, stage, report); },
-         .num_replicas = of_stage.num_replicas,
-         .worker_process = of_stage.worker_process,
-         .router = of_stage.router});
+    StageParts of_parts;
+    of_parts.load = [context, stage](const ReportProgress& report) {
+      return load_stage(*context->plan.pipeline, stage, load_spec(*context, stage),
+                        *context->executor, report);
+    };
+    of_parts.num_replicas = of_stage.num_replicas;
+    of_parts.worker_process = of_stage.worker_process;
+    of_parts.router = of_stage.router;
+    parts.stages.push_back(std::move(of_parts));
   }
   return start_engine(std::move(parts), resolved);
 }
