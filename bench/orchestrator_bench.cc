@@ -14,6 +14,7 @@
 
 #include "orchestrator/orchestrator_thread.h"
 #include "orchestrator/testing/fake_pipeline.h"
+#include "worker_hop.h"
 
 namespace tutti {
 namespace {
@@ -226,7 +227,8 @@ void bench_handle(int64_t num_requests) {
 }  // namespace
 }  // namespace tutti
 
-int main() {
+int main(int argc, char** argv) {
+  if (const auto exit_code = tutti::bench::serve_as_worker(argc, argv)) return *exit_code;
   std::fputs(
       fmt::format("{:<44} {:>9} {:>9} {:>9} {:>12}\n", "", "p50", "p90", "p99", "p50 quietest")
           .c_str(),
@@ -235,5 +237,6 @@ int main() {
   tutti::bench_handle(64);
   tutti::bench_hops(std::chrono::microseconds(30), 40000);
   tutti::bench_hops(std::chrono::microseconds(1000), 3000);
+  tutti::bench::bench_worker_hops(tutti::print_row);
   return 0;
 }

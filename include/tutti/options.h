@@ -69,6 +69,8 @@ struct EngineOptions {
   int32_t output_queue_size = 4096;
   // One per stage; empty: defaults.
   std::vector<StageOptions> stages;
+  // Every replica of every stage in a process of its own, whatever `stages` says.
+  bool worker_processes = false;
   // Requests in progress at once; further ones wait in the request queue. 0: four times
   // max_num_seqs, at least 16.
   int32_t max_live_requests = 0;

@@ -75,22 +75,33 @@ void AsyncOmniEngineImpl::start_pools(const std::shared_ptr<InitMonitor>& monito
   for (int32_t s = 0; s < graph_->size(); ++s) {
     const StageParts& stage = parts_.stages[s];
     // Whatever the engine borrows is owned by the loader, which lives as long as the engine.
+    const ReportProgress report = [monitor, s](double fraction, const std::string& what) {
+      return monitor->progress(s, fraction, what);
+    };
     const StageEngineFactory factory =
-        [monitor, s, load = stage.load,
+        [report, s, load = stage.load,
          limits = max_prompt_tokens_]() -> Result<std::unique_ptr<StageEngine>> {
-      const ReportProgress report = [monitor, s](double fraction, const std::string& what) {
-        return monitor->progress(s, fraction, what);
-      };
       TUTTI_ASSIGN_OR_RETURN(LoadedStage loaded, load(report));
       (*limits)[s] = loaded.max_prompt_tokens;
       return std::move(loaded.engine);
     };
-    const ReplicaFactory make_replica = [this, s, factory](ReplicaId replica,
-                                                           uint32_t incarnation) {
+    std::optional<ProcessOptions> worker = stage.worker;
+    if (worker) {
+      worker->on_progress = report;
+      worker->on_loaded = [limits = max_prompt_tokens_, s](const WorkerLoaded& loaded) {
+        (*limits)[s] = loaded.max_prompt_tokens;
+      };
+    }
+    const ReplicaFactory make_replica = [this, s, factory, worker](
+                                            ReplicaId replica,
+                                            uint32_t incarnation) -> std::unique_ptr<StageClient> {
       const StageEventSink sink = [mailbox = mailbox_, incarnation](StageEvent event) {
         event.incarnation = incarnation;
         mailbox->push(std::move(event), Deadline::never());
       };
+      if (worker) {
+        return std::make_unique<ProcessStageClient>(StageId(s), replica, sink, *worker);
+      }
       return std::make_unique<InProcStageClient>(StageId(s), replica, graph_, factory, sink,
                                                  parts_.replica_options);
     };

@@ -75,8 +75,10 @@ Result<std::unique_ptr<AsyncOmniEngine>> create_engine(const std::string& model,
                         *context->executor, report);
     };
     of_parts.num_replicas = of_stage.num_replicas;
-    of_parts.worker_process = of_stage.worker_process;
     of_parts.router = of_stage.router;
+    if (of_stage.worker_process) {
+      of_parts.worker.emplace().load_spec = encode_load_spec(load_spec(*context, stage));
+    }
     parts.stages.push_back(std::move(of_parts));
   }
   return start_engine(std::move(parts), resolved);

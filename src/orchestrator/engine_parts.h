@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "engine/stage_engine.h"
 #include "models/pipeline.h"
 #include "stages/in_proc_stage_client.h"
+#include "stages/process_stage_client.h"
 
 namespace tutti {
 
@@ -28,7 +30,8 @@ using StageLoader = std::function<Result<LoadedStage>(const ReportProgress& repo
 struct StageParts {
   StageLoader load;
   int32_t num_replicas = 1;
-  bool worker_process = false;
+  // Each replica in a worker process that loads this itself; none: threads, by `load`.
+  std::optional<ProcessOptions> worker = {};
   RouterPolicy router = RouterPolicy::kLeastOutstanding;
 };
 

@@ -97,6 +97,7 @@ Setting Resolver::stage_setting(const OptionBinding<StageOptions>& binding, size
   if (s < given_.stages.size() && binding.get(given_.stages[s]) != binding.get(defaults)) {
     return {binding.get(given_.stages[s]), kOption, {}};
   }
+  if (given_.worker_processes && binding.key == "worker_process") return {"true", kOption, {}};
   if (whole != nullptr) {
     if (auto set = given_setting(*whole, given_)) return *set;
   }

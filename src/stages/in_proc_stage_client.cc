@@ -22,6 +22,11 @@ struct InProcStageClient::Shared {
   void post(auto body) {
     if (!stopping.load(std::memory_order_acquire)) sink({stage, replica, std::move(body)});
   }
+  // Commands are swallowed from before the event on.
+  void die(Status cause) {
+    mailbox.close();
+    post(DiedEvent{std::move(cause)});
+  }
   void publish(const EngineStats& figures) {
     const std::lock_guard lock(stats_mutex);
     stats = figures;
@@ -91,7 +96,7 @@ void InProcStageClient::run(const std::shared_ptr<Shared>& shared) {
   try {
     Result<std::unique_ptr<StageEngine>> engine = s.factory();
     if (!engine) {
-      s.post(DiedEvent{std::move(engine).error()});
+      s.die(std::move(engine).error());
     } else {
       ReplicaCore core(s.stage, s.graph, std::move(engine).value());
       s.publish(core.stats());
@@ -99,7 +104,7 @@ void InProcStageClient::run(const std::shared_ptr<Shared>& shared) {
       serve(s, core);
     }
   } catch (...) {
-    s.post(DiedEvent{status_of_current_exception(s.graph->describe(s.stage.value))});
+    s.die(status_of_current_exception(s.graph->describe(s.stage.value)));
   }
   s.mailbox.close();
   s.ended.close();
@@ -124,7 +129,7 @@ void InProcStageClient::serve(Shared& s, ReplicaCore& core) {
       std::visit([&](auto& event) { s.post(std::move(event)); }, answer);
     }
     if (!status.ok()) {
-      s.post(DiedEvent{std::move(status)});
+      s.die(std::move(status));
       return;
     }
   }

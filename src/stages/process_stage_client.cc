@@ -125,6 +125,7 @@ bool ProcessStageClient::try_send(StageCommand& command) {
     s.direct_writer.clear();
     encode(s.direct_writer, command);
     const auto sent = s.channel->send(s.direct_writer);
+    s.direct_writer.clear();  // lets go of the tensors
     if (sent && *sent != MessageChannel::Sent::kFull) {
       StageCommand taken = std::move(command);
       return true;  // or the worker has ended, which its thread will see

@@ -70,6 +70,10 @@ void add_engine_flags(CLI::App& command, EngineOptions& options) {
     };
     command.add_option_function<std::string>(flag.flag, set, flag.help)->group(group);
   }
+  command
+      .add_flag("--worker-processes", options.worker_processes,
+                "Every replica of every stage in a process of its own")
+      ->group(group);
   const auto whole_results = [&options] {
     options.async_chunk = false;
     options.option_origins["async_chunk"] = "--no-async-chunk";
