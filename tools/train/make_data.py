@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from nano import dialogue, pictures, rows, sentences, skills
+from nano import dialogue, everyday, pictures, rows, sentences, skills
 from nano.config import FRAME, IMAGE_TOKENS, VOICES
 from nano.encoders import audio_tokens
 from nano.features import HOP, RATE
@@ -47,9 +47,11 @@ def save(path, **arrays):
 def spoken_text(r, lex):
     """-> (text, answer or None): what is said in an utterance, and the answer to a question"""
     x = r.random()
-    if x < .5:
+    if x < .40:
         return sentences.reading_text(r, lex), None
-    if x < .8:
+    if x < .50:
+        return everyday.everyday(r), None
+    if x < .85:
         return skills.spoken_question(r, lex)[1:]
     return dialogue.conversation(r, lex)[1][-1][1], None
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # All phases, side by side where they may be: data, codec codes and thinker, then talker and codec
-# wave. With two GPUs, thinker and wave share the second one.
+# wave. With two GPUs, thinker and wave share the second one. The talker packs its data and compiles
+# while the codes are still trained; wave learns from the talker's checkpoints in its second half.
 #
 #   train_all.sh WORK      WORK holds tokenizer/ and gets data/, checkpoints and logs
 #
@@ -16,7 +17,7 @@ python=${PYTHON:-python3}
 lexicon="--lexicon ${LEXICON:-/usr/share/dict/scowl}"
 flite=${FLITE:+--flite $FLITE}
 common="--data $work/data --tokenizer $work/tokenizer"
-speech=${SPEECH:-120000}
+speech=${SPEECH:-240000}
 until="--until ${UNTIL:-$(($(date +%s) + 1000))}"
 mkdir -p "$work/data"
 cores=$(nproc)               # before OMP_NUM_THREADS, which nproc obeys
@@ -43,15 +44,15 @@ fi
 wants thinker && start $second thinker train_thinker.py $common --out "$work/thinker.pt" \
     $until ${THINKER_ARGS:-}
 # shellcheck disable=SC2086
+wants talker && start 0 talker train_talker.py $common $lexicon --codec "$work/codec.pt" \
+    --out "$work/talker.pt" $until --held-out 60 --shards $((speech / 200)) ${TALKER_ARGS:-}
+# shellcheck disable=SC2086
 if wants codes; then
     CUDA_VISIBLE_DEVICES=0 $python train_codec.py codes $common --out "$work/codec.pt" \
-        --seconds "${CODES:-240}" ${CODES_ARGS:-} > "$work/codes.log" 2>&1 || exit 1
+        --seconds "${CODES:-400}" ${CODES_ARGS:-} > "$work/codes.log" 2>&1 || exit 1
 fi
 # shellcheck disable=SC2086
-wants talker && start 0 talker train_talker.py $common $lexicon --codec "$work/codec.pt" \
-    --out "$work/talker.pt" $until --shards $((speech / 200)) ${TALKER_ARGS:-}
-# shellcheck disable=SC2086
 wants wave && start $second wave train_codec.py wave $common --codec "$work/codec.pt" \
-    --out "$work/wave.pt" $until ${WAVE_ARGS:-}
+    --out "$work/wave.pt" --shards 60 --talker "$work/talker.pt" $until ${WAVE_ARGS:-}
 wait "${background[@]}"
 touch "$work/trained"

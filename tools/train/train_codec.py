@@ -8,16 +8,19 @@ import copy
 import os
 import time
 
+import numpy as np
 import torch
 import torch.nn as nn
 
-from nano import checkpoint, codec, config, runtime, speech_store
+from nano import checkpoint, codec, config, embedding, runtime, speech_store
 from nano.adversary import Adversary, deceive_loss, feature_loss, judge_loss
 from nano.code2wav import Code2Wav, Snake, snake
 from nano.codec import DIM, Encoder, Quantiser, fold
 from nano.config import FRAME, GROUPS, WIDTH
 from nano.runtime import log
 from nano.spectral import spectral_loss
+from nano.talker import Talker
+from nano.talker_rows import Layout, Utterances, predicted
 from nano.tokenizer import Tokenizer
 
 VALID_WINDOWS = 40
@@ -54,16 +57,23 @@ def train_codes(a, device, net):
     wave, _ = speech_store.load_waves(speech_store.wait_for_shards(a.data, a.shards)[:a.shards],
                                       device)
     log("codes: %.2f hours of speech" % (len(wave) / 24000 / 3600))
-    encoder, quantiser = Encoder().to(device), Quantiser().to(device)
+    fixed = a.codec is not None
+    encoder, quantiser = codec.load(runtime.load(a.codec, device), device) if fixed else \
+        (Encoder().to(device), Quantiser().to(device))
+    if a.resume:
+        net.load_state_dict(checkpoint.parts(a.resume)["code2wav"])
     projection = nn.Linear(DIM, WIDTH).to(device)
     windows = Windows(wave, a.frames, net.lost)
-    optimizer = runtime.adamw([net, encoder, projection], a.lr, 0.01, (0.8, 0.99))
+    learning = [net, projection] if fixed else [net, encoder, projection]
+    optimizer = runtime.adamw(learning, a.lr, 0.01, (0.8, 0.99))
     clock = runtime.Clock(a)
     step, shown, figures = 0, time.time(), []
 
     def run(x):
-        z = encoder(x)
-        flat, commit, _, left = quantiser(z.reshape(-1, DIM))
+        with torch.set_grad_enabled(not fixed):
+            z = encoder(x)
+            quantise = quantiser.frozen if fixed else quantiser
+            flat, commit, _, left = quantise(z.reshape(-1, DIM))
         made = net.decode(projection(flat.view_as(z)))
         return made, commit, left
 
@@ -94,12 +104,6 @@ def train_codes(a, device, net):
     log("codes fixed after %d steps, %.0f s" % (step, clock.elapsed()))
 
 
-def encode_all(paths, checkpoint, device):
-    encoder, quantiser = codec.load(checkpoint, device)
-    return torch.cat([speech_store.encode_shard(speech_store.Shard(p), encoder, quantiser, device)
-                      for p in paths])
-
-
 def crop(made, target, n):
     """The same random crop of n samples from both."""
     start = torch.randint(0, made.shape[1] - n, (len(made), 1), device=made.device)
@@ -107,14 +111,56 @@ def crop(made, target, n):
     return made.gather(1, at), target.gather(1, at)
 
 
+class Spoken:
+    """The codes of the windows: the encoder's, and later, for half of the windows, what the talker
+    predicts in their place, since that is what code2wav will hear.
+
+    The talker must not have learnt these utterances (its --held-out)."""
+
+    def __init__(self, a, paths, codes, device):
+        self.path, self.begin, self.every = a.talker, a.talker_from, a.talker_every
+        self.codes, self.guess, self.device = codes, None, device
+        self.read, self.checked = 0.0, 0.0
+        tokenizer = Tokenizer.load(a.tokenizer)
+        self.table = embedding.table(tokenizer).to(device)
+        self.net = Talker(config.make(tokenizer)["talker_config"]).to(device).eval()
+        layout = Layout(tokenizer, [np.zeros(0, np.int64)])
+        us = Utterances(*speech_store.describe(paths))
+        self.rows = torch.from_numpy(layout.rows(us, 1)).to(device)
+
+    def update(self, fraction):
+        """Asks the talker's newest checkpoint now and then."""
+        now = time.time()
+        if not self.path or fraction < self.begin or now - self.checked < self.every:
+            return
+        self.checked = now
+        if not os.path.exists(self.path) or os.path.getmtime(self.path) == self.read:
+            return
+        self.read = os.path.getmtime(self.path)
+        self.net.load_state_dict(checkpoint.parts(self.path)["talker"])
+        self.guess = predicted(self.net, self.table, self.codes, self.rows)
+        same = (self.guess == self.codes).float().mean(0).tolist()
+        log("predicted codes: right by group", " ".join("%.3f" % x for x in same),
+            "%.0f s" % (time.time() - now))
+
+    def at(self, index, share=0.5):
+        """frames [B, T] -> codes [B, GROUPS, T]"""
+        codes = self.codes[index]
+        if self.guess is not None and share:
+            mine = torch.rand(len(index), 1, 1, device=index.device) < share
+            codes = torch.where(mine, self.guess[index], codes)
+        return codes.long().transpose(1, 2)
+
+
 def train_wave(a, device, net):
     paths = speech_store.wait_for_shards(a.data, a.shards)[:a.shards]
     resumed = os.path.exists(a.out) and not a.fresh
     first = runtime.load(a.codec, device)
     wave, _ = speech_store.load_waves(paths, device)
-    codes = encode_all(paths, first, device)
+    codes = speech_store.encode_all(paths, first, device)
     assert len(codes) * FRAME == len(wave)
     windows = Windows(wave, a.frames, net.lost)
+    spoken = Spoken(a, paths, codes, device)
     judge = Adversary().to(device)
     state = runtime.load(a.out, device) if resumed else first
     if a.resume:
@@ -130,15 +176,15 @@ def train_wave(a, device, net):
     clock = runtime.Clock(a)
     step, shown, figures = 0, time.time(), []
 
-    def codes_at(start):
-        return codes[start[:, None] + windows.frame_at].long().transpose(1, 2)
-
     def validate():
         start, x = windows.valid()
+        index, out = start[:, None] + windows.frame_at, []
         with torch.no_grad():
-            made = torch.cat([average.decode(average.embed(c))
-                              for c in codes_at(start).split(8)])
-            return spectral_loss(*windows.compare(made, x)).item()
+            for share in (0.0, 1.0):
+                made = torch.cat([average.decode(average.embed(c))
+                                  for c in spoken.at(index, share).split(8)])
+                out.append(spectral_loss(*windows.compare(made, x)).item())
+        return "validation %.4f, of predicted codes %.4f" % tuple(out)
 
     def keep():
         runtime.save(a.out, code2wav=average.state_dict(), raw=net.state_dict(),
@@ -148,8 +194,10 @@ def train_wave(a, device, net):
         lr = runtime.cosine(clock.fraction(), a.lr, 0.05) * min(1.0, (step + 1) / 50)
         runtime.set_lr(for_net, lr)
         runtime.set_lr(for_judge, lr)
+        spoken.update(clock.fraction())
         start, x = windows.draw(a.batch)
-        made, x = windows.compare(net.decode(net.embed(codes_at(start))), x)
+        heard = spoken.at(start[:, None] + windows.frame_at)
+        made, x = windows.compare(net.decode(net.embed(heard)), x)
         rec = spectral_loss(made, x)
         made_crop, real_crop = crop(made, x, a.crop)
         with runtime.autocast(device):
@@ -179,12 +227,12 @@ def train_wave(a, device, net):
             shown = time.time()
             log("t %.0f step %d spectral %.3f judge %.3f deceive %.3f features %.3f" %
                 (clock.elapsed(), step, *torch.stack(figures).mean(0).tolist()),
-                "validation %.4f" % validate())
+                validate())
             figures = []
             if clock.time_to_save():
                 keep()
     keep()
-    log("wave: %d steps, %.0f s, validation %.4f" % (step, clock.elapsed(), validate()))
+    log("wave: %d steps, %.0f s, %s" % (step, clock.elapsed(), validate()))
 
 
 def main():
@@ -194,9 +242,15 @@ def main():
     ap.add_argument("--data", required=True)
     ap.add_argument("--tokenizer", required=True)
     ap.add_argument("--out", required=True, help="checkpoint to write")
-    ap.add_argument("--codec", help="checkpoint of the phase 'codes' (for 'wave')")
+    ap.add_argument("--codec", help="checkpoint of the phase 'codes' (for 'wave'); for "
+                                    "'codes': keep its codes, train code2wav alone")
     ap.add_argument("--fresh", action="store_true", help="do not resume from --out")
-    ap.add_argument("--resume", help="checkpoint or exported model to start 'wave' from")
+    ap.add_argument("--resume", help="checkpoint or exported model to start code2wav from")
+    ap.add_argument("--talker", help="its checkpoint, which may appear while 'wave' runs: code2wav "
+                                     "then learns from predicted codes, too")
+    ap.add_argument("--talker-from", type=float, default=0.5,
+                    help="where in the schedule its predictions begin")
+    ap.add_argument("--talker-every", type=float, default=100, help="seconds between two looks")
     runtime.add_schedule(ap, 240)
     ap.add_argument("--shards", type=int, default=40, help="speech shards to train on")
     ap.add_argument("--batch", type=int, default=24)

@@ -1,6 +1,8 @@
 """Train the talker and its code predictor on the codec's codes of the teacher's speech."""
 import argparse
+import copy
 import multiprocessing as mp
+import os
 import time
 
 import numpy as np
@@ -8,12 +10,11 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from nano import checkpoint, codec, config, embedding, runtime, speech_store
-from nano.config import CODEBOOK
-from nano.layers import rope, segment_mask
+from nano import checkpoint, config, embedding, runtime, speech_store
+from nano.config import CODEC, GROUPS
 from nano.runtime import log
 from nano.talker import Talker
-from nano.talker_rows import Layout, Utterances, user_parts
+from nano.talker_rows import END, NOTHING, Layout, Utterances, hidden_states, user_parts
 from nano.tokenizer import Tokenizer
 from nano.words import Lexicon
 
@@ -21,17 +22,11 @@ VALID = 400                  # utterances kept for validation
 _pool = {}
 
 
-def load_utterances(a, device):
-    """-> Utterances of all speech shards, codes [sum of frames, GROUPS] on the device"""
-    encoder, quantiser = codec.load(runtime.load(a.codec, device), device)
-    parts, codes = [], []
-    for path in speech_store.wait_for_shards(a.data, a.shards):
-        shard = speech_store.Shard(path)
-        codes.append(speech_store.encode_shard(shard, encoder, quantiser, device))
-        parts.append((shard.frames, shard.voice, shard.counts, shard.tokens))
-    codes = torch.cat(codes)
-    about = (np.concatenate(p) for p in zip(*parts))
-    return Utterances(*about, codes[:, 0].cpu().numpy()), codes
+def wait_for_file(path):
+    """The phase that writes it may still run; files appear whole."""
+    while not os.path.exists(path):
+        time.sleep(1)
+    return path
 
 
 def pack_job(job):
@@ -47,37 +42,21 @@ def pack_rows(pool, utterances, first, epochs, size=2000):
     return np.concatenate(pool.map(pack_job, jobs, chunksize=1))
 
 
-def corrupt(codes, share):
-    """Training noise on what the talker hears of itself: some frames lose half of their codes."""
-    hit = torch.rand(codes.shape[:2], device=codes.device)[..., None] < share
-    level = torch.rand(codes.shape, device=codes.device) < .5
-    return torch.where(hit & level, torch.randint_like(codes, CODEBOOK), codes)
-
-
 def losses(net, table, codes, rows, noise, n_predict):
     """rows [B, 5, ROW] -> losses of the first group and of the others, accuracies of both"""
-    text, codec, frame, target, segment = (rows[:, i].long() for i in range(5))
-    projected = net.text_projection(table)
-    projected = torch.cat([projected, torch.zeros_like(projected[:1])])   # the row of id -1
-    x = projected[torch.where(text < 0, len(table), text)]
-    special = net.model.codec_embedding(codec.clamp(min=0))
-    x = x + torch.where((codec >= 0)[..., None], special, 0).to(x.dtype)
-    heard = corrupt(codes[frame.clamp(min=0)].long(), noise)
-    x = x + torch.where((frame >= 0)[..., None], net.embed_codes(heard), 0).to(x.dtype)
-    cos, sin = rope(torch.arange(x.shape[1], device=x.device)[None], net.head_dim, net.theta)
-    hidden = net.backbone(x, cos, sin, segment_mask(segment, x.dtype))
+    hidden = hidden_states(net, table, codes, rows, noise)
     logits = net.codec_head(hidden).float().flatten(0, 1)
-    target = target.flatten()
-    first = F.cross_entropy(logits, target, ignore_index=-100)
-    # the code predictor learns on a random part of the frames; the frame that a position
-    # predicts is the one that the next position hears
-    ahead = F.pad(frame[:, 1:], (0, 1), value=-1).flatten()
-    pick = (torch.rand(ahead.shape, device=x.device) + (ahead >= 0)).topk(n_predict).indices
-    real = ahead[pick] >= 0
-    mine = codes[ahead[pick].clamp(min=0)].long()
+    said = rows[:, 3].flatten().long()
+    target = torch.where(said == END, CODEC["eos"], NOTHING)
+    target = torch.where(said >= 0, codes[said.clamp(min=0), 0].long(), target)
+    first = F.cross_entropy(logits, target, ignore_index=NOTHING)
+    # the code predictor learns on a random part of the frames
+    pick = (torch.rand(said.shape, device=said.device) + (said >= 0)).topk(n_predict).indices
+    real = said[pick] >= 0
+    mine = codes[said[pick].clamp(min=0)].long()
     others = net.predictor(hidden.flatten(0, 1)[pick], mine)
-    wanted = torch.where(real[:, None], mine[:, 1:], -100)
-    rest = F.cross_entropy(others.float().flatten(0, 1), wanted.flatten(), ignore_index=-100)
+    wanted = torch.where(real[:, None], mine[:, 1:], NOTHING)
+    rest = F.cross_entropy(others.float().flatten(0, 1), wanted.flatten(), ignore_index=NOTHING)
     with torch.no_grad():
         right = (logits.argmax(-1) == target).sum() / (target >= 0).sum()
         right_rest = (others.argmax(-1) == wanted).sum() / (wanted >= 0).sum()
@@ -89,11 +68,14 @@ def main():
     ap.add_argument("--data", required=True)
     ap.add_argument("--tokenizer", required=True)
     ap.add_argument("--lexicon", default="/usr/share/dict/scowl")
-    ap.add_argument("--codec", required=True, help="codec.pt or checkpoint of the codes")
+    ap.add_argument("--codec", required=True,
+                    help="codec.pt or checkpoint of the codes; may appear while this runs")
     ap.add_argument("--out", required=True)
     ap.add_argument("--resume", help="checkpoint or exported model to start from")
     runtime.add_schedule(ap, 750)
     ap.add_argument("--shards", type=int, default=600, help="speech shards to wait for")
+    ap.add_argument("--held-out", type=int, default=2,
+                    help="first shards that are not learnt: for validation, and for 'wave'")
     ap.add_argument("--lr", type=float, default=1.5e-3)
     ap.add_argument("--warmup", type=int, default=200)
     ap.add_argument("--rows", type=int, default=64)
@@ -114,23 +96,27 @@ def main():
     pool = mp.get_context("fork").Pool(a.procs)      # forked before the GPU is touched
     device = runtime.setup(a.seed)
     cuda = device.type == "cuda"
-    utterances, codes = load_utterances(a, device)
+    paths = speech_store.wait_for_shards(a.data, a.shards)
+    utterances = Utterances(*speech_store.describe(paths))
     n = len(utterances.frames)
-    n_valid = min(VALID, n // 2)
-    log("%.0f s: %d utterances, %.2f hours encoded" % (time.time() - begin, n,
-                                                       len(codes) * .08 / 3600))
-    rows = torch.from_numpy(pack_rows(pool, utterances, n_valid, a.epochs)).to(device)
-    valid = torch.from_numpy(layout.rows(utterances.part(0, n_valid), 1)).to(device)
+    kept = min(a.held_out * n // len(paths), n // 2)
+    log("%.0f s: %d utterances, %.2f hours" % (time.time() - begin, n,
+                                               utterances.frames.sum() * .08 / 3600))
+    rows = torch.from_numpy(pack_rows(pool, utterances, kept, a.epochs)).to(device)
+    valid = torch.from_numpy(layout.rows(utterances.part(0, min(VALID, kept)), 1)).to(device)
     pool.terminate()
     log("%.0f s: %d rows" % (time.time() - begin, len(rows)))
     table = embedding.table(tokenizer).to(device)
     net = Talker(config.make(tokenizer)["talker_config"]).to(device)
     if a.resume:
         net.load_state_dict(checkpoint.parts(a.resume)["talker"])
+    average = copy.deepcopy(net).eval().requires_grad_(False)
+    codes = torch.zeros(int(utterances.frames.sum()), GROUPS, dtype=torch.int16, device=device)
     runtime.compile_blocks([*net.model.layers, *net.code_predictor.model.layers],
                            a.compile and cuda)
     optimizer = runtime.adamw([net], a.lr, capturable=cuda)
     params = [p for p in net.parameters() if p.requires_grad]
+    followers, leaders = list(average.parameters()), [p.detach() for p in net.parameters()]
     noise = a.noise
 
     def train_step(batch):
@@ -145,18 +131,19 @@ def main():
         return parts.detach()
 
     def validate():
-        net.eval()
         with torch.no_grad(), runtime.autocast(device):
-            out = torch.stack([losses(net, table, codes, b, 0.0, a.predict)
-                               for b in valid.split(a.rows) if len(b) == min(a.rows, len(valid))])
-        net.train()
-        return "first %.4f rest %.4f accuracy %.4f %.4f" % tuple(out.mean(0).tolist())
+            out = torch.stack([losses(average, table, codes, b, 0.0, a.predict)
+                               for b in valid.split(a.rows)[:max(1, len(valid) // a.rows)]])
+        return "validation %.4f %.4f accuracy %.4f %.4f" % tuple(out.mean(0).tolist())
 
     def keep():
-        runtime.save(a.out, talker=net.state_dict(), steps=step)
+        runtime.save(a.out, talker=average.state_dict(), steps=step)
 
     runtime.set_lr(optimizer, 1e-6)
     do = runtime.GraphedStep(train_step, [rows[:a.rows]]) if a.graph and cuda else train_step
+    log("%.0f s: waiting for the codec" % (time.time() - begin))
+    fixed = runtime.load(wait_for_file(a.codec), device)
+    codes.copy_(speech_store.encode_all(paths, fixed, device))
     clock = runtime.Clock(a)
     log("%.0f s: training" % (time.time() - begin))
     step, shown, figures, order = 0, time.time(), [], torch.zeros(0, dtype=torch.long)
@@ -168,6 +155,8 @@ def main():
                        * min(1.0, (step + 1) / a.warmup))
         parts = do(rows[index])
         step += 1
+        torch._foreach_lerp_(followers, leaders,
+                             1 - min(0.999, (1 + step) / (10 + step)))
         if step % 10 == 0:
             figures.append(parts.clone())
         if step % 50 == 0 and cuda:
@@ -175,12 +164,12 @@ def main():
         if time.time() - shown > a.log_every and figures:
             shown = time.time()
             log("t %.0f step %d first %.4f rest %.4f accuracy %.4f %.4f" %
-                (clock.elapsed(), step, *torch.stack(figures).mean(0).tolist()))
+                (clock.elapsed(), step, *torch.stack(figures).mean(0).tolist()), validate())
             figures = []
             if clock.time_to_save():
                 keep()
     keep()
-    log("talker: %d steps, %.0f s, validation %s" % (step, clock.elapsed(), validate()))
+    log("talker: %d steps, %.0f s, %s" % (step, clock.elapsed(), validate()))
 
 
 if __name__ == "__main__":

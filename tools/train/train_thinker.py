@@ -20,6 +20,7 @@ from nano.thinker_store import Batches, Store
 from nano.tokenizer import Tokenizer
 
 CTC_SHARE, BALANCE_SHARE = 0.3, 0.01
+CTC_STEPS = 500              # a new CTC head on a trained tower gets its say slowly
 
 
 def disturb(mel, frames):
@@ -164,11 +165,14 @@ def main():
     model = Model(config.make(tokenizer)).to(device)
     model.net.model.embed_tokens.weight.data.copy_(table)
     model.net.model.embed_tokens.requires_grad_(False)
+    ctc_steps = 1
     if a.resume:
         state = checkpoint.parts(a.resume)
         model.net.load_state_dict(state["thinker"])
         if "ctc" in state:               # an exported model has no CTC head: it is learnt again
             model.ctc.load_state_dict(state["ctc"])
+        else:
+            ctc_steps = CTC_STEPS
     counts = dict(zip(("text", "audio", "picture"), a.rows))
     store = Store(a.data, device, a.clips, a.pictures)
     fill_first(store, counts)
@@ -190,7 +194,8 @@ def main():
         runtime.set_lr(optimizer, lr)
         with runtime.autocast(device):
             parts, _, _ = model(batch, store.clips, store.pictures, table)
-            loss = parts[0] + CTC_SHARE * parts[1] + BALANCE_SHARE * model.net.balance()
+            share = CTC_SHARE * min(1.0, (step + 1) / ctc_steps)
+            loss = parts[0] + share * parts[1] + BALANCE_SHARE * model.net.balance()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(params, 1.0)

@@ -81,6 +81,13 @@ class Quantiser(nn.Module):
             x = x - self.books[g][codes[-1]]
         return torch.stack(codes, -1)
 
+    def frozen(self, x):
+        """As forward(), for codebooks that stay as they are."""
+        codes = self.encode(x)
+        quantised = sum(self.books[g][codes[:, g]] for g in range(GROUPS))
+        left = (x - quantised).pow(2).sum() / (x - x.mean(0)).pow(2).sum()
+        return quantised, F.mse_loss(x, quantised), codes, left
+
     def forward(self, x):
         """x [N, DIM] float32 -> quantised [N, DIM] (straight through), commitment loss, codes,
         share of the variance left; updates the codebooks"""

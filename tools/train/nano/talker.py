@@ -129,14 +129,14 @@ def speak(net, table, tokenizer, texts, voice, device, max_frames=200):
         live = live & ~ended
         if not live.any():
             break
-        frame = _rest_of_frame(net, hidden, first.clamp(max=CODEBOOK - 1))
+        frame = rest_of_frame(net, hidden, first.clamp(max=CODEBOOK - 1))
         codes.append(frame)
         x = (net.embed_codes(frame) + projected[:, h + 1 + step])[:, None]
     codes = torch.stack(codes, 1).cpu()
     return [codes[i, :max(1, int(n))] for i, n in enumerate(lengths)]
 
 
-def _rest_of_frame(net, hidden, first):
+def rest_of_frame(net, hidden, first):
     """hidden [B, width], first codes [B] -> greedy codes [B, GROUPS]"""
     p, caches, out, at = net.code_predictor, [{} for _ in net.code_predictor.model.layers], \
         [first], 0
