@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,8 +33,18 @@ struct Pipe {
   }
 };
 
-[[noreturn]] void become(const std::vector<std::string>& command, const Pipe& out,
+// A file in memory; -1 when there is no input.
+int file_with(const std::optional<std::string>& input) {
+  if (!input) return -1;
+  const int file = memfd_create("stdin", 0);
+  if (write(file, input->data(), input->size()) != static_cast<ssize_t>(input->size())) return -1;
+  lseek(file, 0, SEEK_SET);
+  return file;
+}
+
+[[noreturn]] void become(const std::vector<std::string>& command, int in, const Pipe& out,
                          const Pipe& err) {
+  if (in >= 0) dup2(in, STDIN_FILENO);
   dup2(out.write_end, STDOUT_FILENO);
   dup2(err.write_end, STDERR_FILENO);
   std::vector<char*> arguments;
@@ -61,8 +72,10 @@ int exit_code_of(int status) {
 ProcessResult run_process(const std::vector<std::string>& command, const ProcessOptions& options) {
   Pipe out;
   Pipe err;
+  const int in = file_with(options.input);
   const pid_t child = fork();
-  if (child == 0) become(command, out, err);
+  if (child == 0) become(command, in, out, err);
+  if (in >= 0) close(in);
   out.close_write();
   err.close_write();
   ProcessResult result;

@@ -15,8 +15,10 @@ struct ProcessResult {
 };
 
 struct ProcessOptions {
+  // What stdin holds; none: stdin is the test's own.
+  std::optional<std::string> input = std::nullopt;
   // Sends SIGINT once stdout has this many bytes.
-  std::optional<size_t> interrupt_after_bytes;
+  std::optional<size_t> interrupt_after_bytes = std::nullopt;
   // Killed after this; exit_code is then -1.
   std::chrono::seconds timeout{120};
 };

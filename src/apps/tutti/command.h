@@ -33,21 +33,31 @@ struct SamplingFlags {
   void apply(SamplingParams& params) const;
 };
 
-struct GenerateFlags {
+// What every command that talks to a model takes.
+struct CommonFlags {
   std::string model = "nano";  // the bundled one
-  std::string text;
   std::string system;
-  std::vector<MediaItem> media;  // in the order given; before the text
-  bool use_audio_in_video = false;
-  bool raw = false;  // no chat template
-  std::string audio_out;
-  std::vector<std::string> modalities;
   std::string voice;
+  bool use_audio_in_video = false;
   SamplingFlags text_sampling;
   SamplingFlags speech_sampling;
   std::optional<uint64_t> seed;
   bool quiet = false;
   EngineOptions engine;
+};
+
+struct GenerateFlags : CommonFlags {
+  std::string text;
+  std::vector<MediaItem> media;  // in the order given; before the text
+  bool raw = false;              // no chat template
+  std::string audio_out;
+  std::vector<std::string> modalities;
+};
+
+struct ChatFlags : CommonFlags {
+  std::string out_dir = "tutti-chat";  // for the answers' WAV files
+  bool no_speech = false;
+  bool no_play = false;
 };
 
 struct ConfigFlags {
@@ -60,6 +70,7 @@ struct ConfigFlags {
 int run_config(const ConfigFlags& flags);
 
 int run_generate(const GenerateFlags& flags);
+int run_chat(const ChatFlags& flags);
 
 // Prints "error: sentence" on stderr and returns the exit code that fits the status.
 int report_error(const Status& status);

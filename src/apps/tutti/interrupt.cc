@@ -29,6 +29,8 @@ InterruptGuard::~InterruptGuard() {
   std::signal(SIGTERM, SIG_DFL);
 }
 
+void InterruptGuard::reset() { g_interrupted = 0; }
+
 bool InterruptGuard::interrupted() const { return g_interrupted != 0; }
 
 }  // namespace tutti::cli

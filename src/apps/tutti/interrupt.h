@@ -11,6 +11,7 @@ class InterruptGuard {
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
   bool interrupted() const;
+  void reset();  // the next signal is a first one again
 };
 
 }  // namespace tutti::cli

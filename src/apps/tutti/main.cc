@@ -109,13 +109,26 @@ void add_config(CLI::App& app, ConfigFlags& flags) {
   add_engine_flags(command, flags.engine);
 }
 
-void add_generate(CLI::App& app, GenerateFlags& flags) {
-  CLI::App& command = *app.add_subcommand("generate", "Answer one prompt with text and speech");
+void add_common_flags(CLI::App& command, CommonFlags& flags) {
   command
       .add_option("--model", flags.model, "Directory in Hugging Face layout, or a bundled model")
       ->capture_default_str();
-  command.add_option("--text", flags.text, "What to say to the model")->required();
   command.add_option("--system", flags.system, "System message");
+  command.add_option("--voice", flags.voice, "Name of a voice of the model");
+  command.add_flag("--use-audio-in-video", flags.use_audio_in_video,
+                   "Hear the clips, too: their sound is laid between their frames");
+  command.add_option("--seed", flags.seed, "Same seed, same answer");
+  command.add_option("--stop", flags.text_sampling.stop, "Stop string; may be given again");
+  command.add_flag("--ignore-eos", flags.text_sampling.ignore_eos, "Go on after the end token");
+  command.add_flag("--quiet", flags.quiet, "Only the answer; no progress and no figures");
+  add_sampling_flags(command, "", "the text", flags.text_sampling);
+  add_sampling_flags(command, "talker-", "the speech", flags.speech_sampling);
+  add_engine_flags(command, flags.engine);
+}
+
+void add_generate(CLI::App& app, GenerateFlags& flags) {
+  CLI::App& command = *app.add_subcommand("generate", "Answer one prompt with text and speech");
+  command.add_option("--text", flags.text, "What to say to the model")->required();
   const auto add_media = [&](const char* flag, MediaKind kind, const char* help) {
     const auto add = [&flags, kind](const std::string& file) {
       flags.media.push_back(MediaItem::file(kind, file));
@@ -129,8 +142,6 @@ void add_generate(CLI::App& app, GenerateFlags& flags) {
             "A picture to see before the text: a file or a URL; may be given again");
   add_media("--video", MediaKind::kVideo,
             "A clip to see before the text: a file or a URL; may be given again");
-  command.add_flag("--use-audio-in-video", flags.use_audio_in_video,
-                   "Hear the clips, too: their sound is laid between their frames");
   command.add_flag("--raw", flags.raw, "Take --text as it is, without the chat template");
   command.add_option("--audio-out", flags.audio_out, "Write the spoken answer to this WAV file");
   command
@@ -138,14 +149,16 @@ void add_generate(CLI::App& app, GenerateFlags& flags) {
                   "text, audio or both; default: text, and audio with --audio-out")
       ->delimiter(',')
       ->check(CLI::IsMember({"text", "audio"}));
-  command.add_option("--voice", flags.voice, "Name of a voice of the model");
-  command.add_option("--seed", flags.seed, "Same seed, same answer");
-  command.add_option("--stop", flags.text_sampling.stop, "Stop string; may be given again");
-  command.add_flag("--ignore-eos", flags.text_sampling.ignore_eos, "Go on after the end token");
-  command.add_flag("--quiet", flags.quiet, "Only the answer; no progress and no figures");
-  add_sampling_flags(command, "", "the text", flags.text_sampling);
-  add_sampling_flags(command, "talker-", "the speech", flags.speech_sampling);
-  add_engine_flags(command, flags.engine);
+  add_common_flags(command, flags);
+}
+
+void add_chat(CLI::App& app, ChatFlags& flags) {
+  CLI::App& command = *app.add_subcommand("chat", "Talk with a model in the terminal");
+  command.add_option("--out-dir", flags.out_dir, "Directory for the answers' WAV files")
+      ->capture_default_str();
+  command.add_flag("--no-speech", flags.no_speech, "Answer in text only");
+  command.add_flag("--no-play", flags.no_play, "Write the WAV files, but play none");
+  add_common_flags(command, flags);
 }
 
 std::vector<std::string> known_flags(const CLI::App& command) {
@@ -196,6 +209,8 @@ int run(int argc, char** argv) {
   add_generate(app, generate);
   ConfigFlags config;
   add_config(app, config);
+  ChatFlags chat;
+  add_chat(app, chat);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version
@@ -207,7 +222,7 @@ int run(int argc, char** argv) {
     return report_usage_error(isa.error().message());
   }
   if (app.got_subcommand("config")) return run_config(config);
-  return run_generate(generate);
+  return app.got_subcommand("chat") ? run_chat(chat) : run_generate(generate);
 }
 
 }  // namespace
