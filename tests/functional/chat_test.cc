@@ -76,12 +76,12 @@ TEST_F(Chat, RemembersUntilReset) {
 }
 
 TEST_F(Chat, HearsAndSeesWhatIsAttached) {
-  const ProcessResult result = chat("/audio " + kMedia + "ask_sum.wav\n\n/reset\n/image " + kMedia +
-                                        "one.png\nWhat do you see?\n",
+  const ProcessResult result = chat("/audio " + kMedia + "ask_legs.wav\n\n/reset\n" + "/image " +
+                                        kMedia + "one.png\nWhat do you see?\n",
                                     {"--no-speech", "--quiet"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.err, "");
-  EXPECT_THAT(result.out, HasSubstr("nine"));
+  EXPECT_THAT(result.out, HasSubstr("eight legs"));
   EXPECT_THAT(result.out, HasSubstr("a red circle"));
 }
 
