@@ -79,8 +79,8 @@ struct EmbedsPrompt {
 
 struct ChatPrompt {
   std::vector<ChatMessage> messages;
-  std::string tools_json;            // JSON array, or empty
-  std::string template_kwargs_json;  // JSON object with further template variables, or empty
+  std::string tools_json = {};            // JSON array, or empty
+  std::string template_kwargs_json = {};  // JSON object with further template variables, or empty
   bool add_generation_prompt = true;
   // Lay a clip's sound between its frames, as one stream.
   bool use_audio_in_video = false;

@@ -72,9 +72,10 @@ struct PromptOptions {
   // Whether the tokenizer adds its special tokens; none: to text prompts, not to chats, whose
   // template has them.
   std::optional<bool> add_special_tokens = {};
-  // A further segment: it continues a context that ends with an answer. Of a chat the new messages
-  // alone are given.
+  // A further segment of a session: of a chat the new messages alone are given.
   bool continues = false;
+  // It follows an answer, whose turn is not closed yet, rather than input that got none.
+  bool after_answer = false;
 };
 
 // A model's stages and everything of it that is not a network. Immutable after loading.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "base/strings.h"
 
 namespace tutti {
@@ -11,7 +12,7 @@ namespace {
 
 constexpr size_t kMailboxCapacity = 4096;
 constexpr double kShutdownTimeout_s = 10;
-constexpr double kRetryAfter_s = 1;
+constexpr double kLoraTimeout_s = 60;
 
 std::vector<std::string> tasks_of(const StageGraph& graph) {
   std::vector<std::string> tasks;
@@ -31,6 +32,7 @@ std::vector<std::string> tasks_of(const StageGraph& graph) {
 
 // Enough to keep every stage's batch full while others wait for their turn, and a bound on memory.
 int64_t live_limit(const EngineOptions& options) {
+  if (options.max_live_requests > 0) return options.max_live_requests;
   return std::max<int64_t>(16, 4 * int64_t{options.max_num_seqs});
 }
 
@@ -40,7 +42,15 @@ ReplicaInfo replica_info(const StageReplica& replica, int32_t id) {
           .state = std::string(replica_state_name(replica.state())),
           .outstanding = replica.outstanding(),
           .steps = stats.steps,
-          .busy_s = stats.busy_s};
+          .busy_s = stats.busy_s,
+          .waiting = stats.waiting,
+          .running = stats.running,
+          .blocked = stats.blocked,
+          .kv_blocks_total = stats.kv_blocks_total,
+          .kv_blocks_used = stats.kv_blocks_used,
+          .preemptions = stats.preemptions,
+          .prefix_query_tokens = stats.prefix_query_tokens,
+          .prefix_hit_tokens = stats.prefix_hit_tokens};
 }
 
 template <typename Queue>
@@ -65,11 +75,22 @@ AsyncOmniEngineImpl::AsyncOmniEngineImpl(EngineParts parts, const EngineOptions&
       max_prompt_tokens_(std::make_shared<std::vector<std::atomic<int64_t>>>(parts_.stages.size())),
       requests_(static_cast<size_t>(options.request_queue_size)),
       outputs_(static_cast<size_t>(options.output_queue_size)),
-      mailbox_(std::make_shared<OrchestratorMailbox>(kMailboxCapacity)) {
+      mailbox_(std::make_shared<OrchestratorMailbox>(kMailboxCapacity)),
+      waiters_(outputs_, workers_, [this](const EngineMessage& message) { live_.seen(message); }),
+      loras_([this](const std::string& method, const std::string& kwargs_json) {
+        return collective_rpc(method, kLoraTimeout_s, {}, kwargs_json, {});
+      }) {
+  requests_.on_room([this] { intake_->room(); });
+  outputs_.on_ready([this] { waiters_.ready(); });
+  rpc_outputs_.on_ready([this] { calls_.take(rpc_outputs_); });
   for (int32_t s = 0; s < graph_->size(); ++s) stage_metadata_.push_back(graph_->runtime_info(s));
 }
 
-AsyncOmniEngineImpl::~AsyncOmniEngineImpl() { shutdown(); }
+AsyncOmniEngineImpl::~AsyncOmniEngineImpl() {
+  shutdown();
+  // What was promised to callers is said before anything goes that it needs.
+  workers_.stop();
+}
 
 void AsyncOmniEngineImpl::start_pools(const std::shared_ptr<InitMonitor>& monitor) {
   for (int32_t s = 0; s < graph_->size(); ++s) {
@@ -115,38 +136,74 @@ void AsyncOmniEngineImpl::start_pools(const std::shared_ptr<InitMonitor>& monito
 }
 
 Status AsyncOmniEngineImpl::start(const EngineOptions& options) {
+  TUTTI_ASSIGN_OR_RETURN(
+      timeline_,
+      Timeline::create(graph_,
+                       {.model = parts_.model,
+                        .epoch = parts_.epoch,
+                        .trace_out = options.trace_out,
+                        .trace_events = static_cast<size_t>(std::max(options.trace_events, 1)),
+                        .otlp_endpoint = options.otlp_endpoint}));
   std::vector<int32_t> replicas;
   for (const StageParts& stage : parts_.stages) replicas.push_back(stage.num_replicas);
   const auto monitor = std::make_shared<InitMonitor>(graph_, replicas, options.on_progress);
   start_pools(monitor);
   orchestrator_ = std::make_unique<OrchestratorThread>(
       graph_, pools_, OrchestratorQueues{requests_, outputs_, rpc_outputs_}, mailbox_,
-      OrchestratorOptions{.async_chunk = async_chunk_,
-                          .max_live_requests = max_live_requests_,
-                          .epoch = parts_.epoch,
-                          .replica_wait = from_seconds(options.replica_wait_s),
-                          .max_retries = options.max_retries,
-                          .max_pending_updates = options.max_pending_updates,
-                          .max_audio_s = options.max_audio_s,
-                          .on_replica_state = [monitor](StageId stage, ReplicaId,
-                                                        ReplicaState state, const Status& cause) {
-                            monitor->on_replica_state(stage, state, cause);
-                          }});
+      OrchestratorOptions{
+          .async_chunk = async_chunk_,
+          .max_live_requests = max_live_requests_,
+          .epoch = parts_.epoch,
+          .replica_wait = from_seconds(options.replica_wait_s),
+          .max_retries = options.max_retries,
+          .max_pending_updates = options.max_pending_updates,
+          .max_audio_s = options.max_audio_s,
+          .on_replica_state =
+              [monitor](StageId stage, ReplicaId, ReplicaState state, const Status& cause) {
+                monitor->on_replica_state(stage, state, cause);
+              },
+          .on_retry = [this](RequestKey key) { timeline_->on_retry(key); },
+          .on_message =
+              [this](RequestKey key, const EngineMessage& message) {
+                timeline_->on_message(key, message);
+                live_.emitted(message);
+              }});
   orchestrator_->start();
   const Status status = monitor->wait(options.stage_init_timeout_s, options.init_timeout_s);
   if (!status.ok()) {
     shutdown();
     return status;
   }
-  int64_t max_prompt_tokens = 0;
+  start_intake(options);
+  return {};
+}
+
+void AsyncOmniEngineImpl::start_intake(const EngineOptions& options) {
+  RequestLimits limits{.max_prompt_tokens = 0,
+                       .max_tokens_per_request = options.max_tokens_per_request,
+                       .request_timeout_s = options.request_timeout_s,
+                       .epoch = parts_.epoch,
+                       .replicas = [this](int32_t stage) { return replica_ids(stage); }};
   for (int32_t s = 0; s < graph_->size(); ++s) {
-    const int64_t limit = (*max_prompt_tokens_)[s];
-    if (!graph_->spec(s).sources.empty() || limit == 0) continue;
-    max_prompt_tokens = max_prompt_tokens == 0 ? limit : std::min(limit, max_prompt_tokens);
+    const int64_t most = (*max_prompt_tokens_)[s];
+    if (!graph_->spec(s).sources.empty() || most == 0) continue;
+    int64_t& limit = limits.max_prompt_tokens;
+    limit = limit == 0 ? most : std::min(limit, most);
   }
   processor_ = std::make_unique<RequestProcessor>(parts_.pipeline, graph_, default_sampling_params_,
-                                                  max_prompt_tokens);
-  return {};
+                                                  std::move(limits));
+  RequestIntake::Hooks hooks{
+      .post = [this](UpdateMessage update) { return post(std::move(update)); },
+      .accepted = [this](const AcceptedRequest& request) { timeline_->accepted(request); },
+      .not_accepted = [this](RequestKey key) { timeline_->not_accepted(key); }};
+  intake_ = std::make_unique<RequestIntake>(*processor_, loras_, live_, requests_, workers_,
+                                            options.max_pending_updates, std::move(hooks));
+}
+
+bool AsyncOmniEngineImpl::post(OrchestratorMessage message) {
+  if (!orchestrator_->running()) return false;
+  orchestrator_->post(std::move(message));
+  return true;
 }
 
 std::thread::native_handle_type AsyncOmniEngineImpl::orchestrator_thread() const {
@@ -185,66 +242,44 @@ std::vector<QueueInfo> AsyncOmniEngineImpl::queues() const {
           queue_info("rpc_output_queue", rpc_outputs_)};
 }
 
+Status AsyncOmniEngineImpl::check_stage(const char* param, int32_t stage_id) const {
+  if (stage_id >= 0 && stage_id < graph_->size()) return {};
+  return invalid_argument(fmt::format("`{}` is {}; this model has the stages 0 to {}.", param,
+                                      stage_id, graph_->size() - 1))
+      .with_param(param);
+}
+
 Result<StageRuntimeInfo> AsyncOmniEngineImpl::get_stage_metadata(int32_t stage_id) const {
-  if (stage_id < 0 || stage_id >= graph_->size()) {
-    return invalid_argument(fmt::format("`stage_id` is {}; this model has the stages 0 to {}.",
-                                        stage_id, graph_->size() - 1))
-        .with_param("stage_id");
-  }
+  TUTTI_RETURN_IF_ERROR(check_stage("stage_id", stage_id));
   return stage_metadata_[stage_id];
 }
 
-Status AsyncOmniEngineImpl::add_request(AddRequest request) {
-  if (shutting_down_.load()) return unavailable("The engine is shutting down.");
-  if (request.request_id.empty()) {
-    return invalid_argument("`request_id` is empty; any other string is allowed.")
-        .with_param("request_id");
-  }
-  const RequestKey key(next_key_.fetch_add(1));
-  const std::string id = request.request_id;
-  if (!live_.insert(id, key)) {
-    return Status(StatusCode::kAlreadyExists,
-                  fmt::format("A request with the id '{}' is still live.", id))
-        .with_param("request_id");
-  }
-  const double queue_timeout_s = request.queue_timeout_s;
-  Status status = enqueue(std::move(request), queue_timeout_s, key);
-  if (!status.ok()) live_.erase(id);
-  return status;
+std::vector<int32_t> AsyncOmniEngineImpl::replica_ids(int32_t stage) const {
+  std::vector<int32_t> ids;
+  const std::vector<StagePoolInfo> pools = stage_pools();
+  for (const ReplicaInfo& replica : pools[stage].replicas) ids.push_back(replica.replica_id);
+  return ids;
 }
 
-Status AsyncOmniEngineImpl::enqueue(AddRequest request, double queue_timeout_s, RequestKey key) {
-  TUTTI_ASSIGN_OR_RETURN(std::unique_ptr<AcceptedRequest> accepted,
-                         processor_->process(std::move(request)));
-  accepted->key = key;
-  switch (requests_.push(std::move(accepted), Deadline::after(queue_timeout_s))) {
-    case QueueResult::kOk:
-      return {};
-    case QueueResult::kFull:
-      return resource_exhausted(
-                 fmt::format("The request queue is full: {} requests wait.", requests_.capacity()))
-          .with_retry_after(kRetryAfter_s);
-    case QueueResult::kClosed:
-      break;
-  }
-  return unavailable(orchestrator_->running() ? "The engine is shutting down."
-                                              : "The engine has stopped.");
-}
+// --- life
 
-Status AsyncOmniEngineImpl::abort(const std::vector<std::string>& request_ids) {
-  std::vector<RequestKey> keys = live_.keys(request_ids);
-  if (!keys.empty()) orchestrator_->post(AbortMessage{std::move(keys)});
-  return {};
-}
-
-Result<std::optional<EngineMessage>> AsyncOmniEngineImpl::try_get_output(double timeout_s) {
-  std::optional<EngineMessage> message = outputs_.pop(Deadline::after(timeout_s));
-  if (message) {
-    live_.seen(*message);
-  } else if (outputs_.drained()) {
-    return unavailable("The engine has stopped; there are no further outputs.");
-  }
-  return message;
+OmniStats AsyncOmniEngineImpl::stats() const {
+  OmniStats stats;
+  // Ended ones first and accepted ones last, so that no difference is negative.
+  stats.finished = timeline_->num_finished();
+  stats.aborted = timeline_->num_aborted();
+  stats.failed = timeline_->num_failed();
+  stats.waiting_requests = static_cast<int64_t>(requests_.size());
+  stats.retried = timeline_->num_retried();
+  stats.accepted = timeline_->num_accepted();
+  const int64_t ended = stats.finished + stats.aborted + stats.failed;
+  stats.live_requests = std::max<int64_t>(stats.accepted - ended - stats.waiting_requests, 0);
+  stats.queues = queues();
+  stats.pools = stage_pools();
+  if (parts_.devices) stats.devices = parts_.devices();
+  stats.spans_exported = timeline_->spans_exported();
+  stats.spans_dropped = timeline_->spans_dropped();
+  return stats;
 }
 
 Status AsyncOmniEngineImpl::health() const {
@@ -261,15 +296,22 @@ Status AsyncOmniEngineImpl::health() const {
 void AsyncOmniEngineImpl::shutdown() {
   const std::lock_guard lock(shutdown_mutex_);
   if (shutting_down_.exchange(true)) return;
+  if (intake_) intake_->close();
   requests_.close();
   if (orchestrator_) orchestrator_->shut_down();
   mailbox_->close();
   // Everything has been said: readers need not wait for the stages.
   outputs_.close();
+  calls_.take(rpc_outputs_);
+  calls_.close(unavailable("The engine has stopped."));
   rpc_outputs_.close();
   for (const auto& pool : pools_) pool->stop();
   const Deadline deadline = Deadline::after(kShutdownTimeout_s);
   for (const auto& pool : pools_) pool->join(deadline);
+  if (!timeline_) return;
+  if (const Status written = timeline_->finish(); !written.ok()) {
+    spdlog::error("{}", written.message());
+  }
 }
 
 Result<std::unique_ptr<AsyncOmniEngine>> start_engine(EngineParts parts,

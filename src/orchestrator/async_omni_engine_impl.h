@@ -10,11 +10,17 @@
 #include <string>
 #include <vector>
 
+#include "base/worker_pool.h"
+#include "orchestrator/control_calls.h"
 #include "orchestrator/engine_parts.h"
 #include "orchestrator/init_monitor.h"
 #include "orchestrator/input_processing.h"
 #include "orchestrator/live_requests.h"
+#include "orchestrator/lora_registry.h"
 #include "orchestrator/orchestrator_thread.h"
+#include "orchestrator/output_waiters.h"
+#include "orchestrator/request_intake.h"
+#include "orchestrator/timeline.h"
 #include "stages/client_reaper.h"
 
 namespace tutti {
@@ -74,8 +80,22 @@ class AsyncOmniEngineImpl final : public AsyncOmniEngine {
   void shutdown() override;
 
  private:
+  // Callbacks run on the pool, and the input of asynchronous calls is processed there.
+  static constexpr int kWorkers = 3;
+  static constexpr size_t kMostInputs = 256;  // that wait for it
+
   void start_pools(const std::shared_ptr<InitMonitor>& monitor);
-  Status enqueue(AddRequest request, double queue_timeout_s, RequestKey key);
+  void start_intake(const EngineOptions& options);
+  // What an RpcMessage needs; errors are those of the call.
+  Result<RpcMessage> rpc_message(const std::string& method, double timeout_s,
+                                 const std::string& args_json, const std::string& kwargs_json,
+                                 const std::vector<int32_t>& stage_ids) const;
+  Result<std::vector<RpcResult>> call_rpc(RpcMessage message);
+  Result<int32_t> change_replicas(ReplicaMessage message, double timeout_s);
+  // False when the orchestrator has ended.
+  bool post(OrchestratorMessage message);
+  std::vector<int32_t> replica_ids(int32_t stage) const;
+  Status check_stage(const char* param, int32_t stage_id) const;
 
   EngineParts parts_;
   const std::shared_ptr<const StageGraph> graph_;
@@ -93,7 +113,12 @@ class AsyncOmniEngineImpl final : public AsyncOmniEngine {
   RpcOutputQueue rpc_outputs_{64};
   std::shared_ptr<OrchestratorMailbox> mailbox_;
   LiveRequests live_;
-  std::atomic<uint64_t> next_key_{1};
+  WorkerPool workers_{"tutti-async", kWorkers, kMostInputs};
+  ControlCalls calls_{workers_};
+  OutputWaiters waiters_;
+  LoraRegistry loras_;
+  std::unique_ptr<Timeline> timeline_;
+  std::unique_ptr<RequestIntake> intake_;
   ClientReaper reaper_;
   StagePools pools_;
   std::unique_ptr<OrchestratorThread> orchestrator_;

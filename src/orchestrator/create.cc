@@ -32,6 +32,16 @@ StageEngineOptions engine_options(const EngineOptions& options, const StageOptio
           .epoch = epoch};
 }
 
+DeviceInfo device_info(const DeviceExecutor& executor) {
+  const ExecutorStats stats = executor.stats();
+  return {.name = "cpu",
+          .num_threads = executor.num_threads(),
+          .steps = static_cast<int64_t>(stats.steps),
+          .waiting_steps = static_cast<int64_t>(stats.waiting),
+          .busy_s = stats.busy_s,
+          .workspace_high_water_bytes = static_cast<int64_t>(stats.workspace_high_water_bytes)};
+}
+
 StageLoadSpec load_spec(const LoadContext& context, int32_t stage) {
   const EngineOptions& options = context.plan.config.options;
   return {
@@ -66,6 +76,7 @@ Result<std::unique_ptr<AsyncOmniEngine>> create_engine(const std::string& model,
   parts.model = model;
   parts.pipeline = context->plan.pipeline;
   parts.epoch = context->epoch;
+  parts.devices = [context] { return std::vector{device_info(*context->executor)}; };
   const auto num_stages = static_cast<int32_t>(resolved.stages.size());
   for (int32_t stage = 0; stage < num_stages; ++stage) {
     const StageOptions& of_stage = resolved.stages[stage];

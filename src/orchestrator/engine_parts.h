@@ -40,6 +40,8 @@ struct EngineParts {
   std::shared_ptr<const Pipeline> pipeline;
   std::vector<StageParts> stages;
   InProcOptions replica_options;
+  // Figures of the devices that the stages run on; may be empty.
+  std::function<std::vector<DeviceInfo>()> devices;
   // Zero of every time that messages carry; the loaders' engines must count from the same.
   TimePoint epoch = Clock::steady().now();
 };

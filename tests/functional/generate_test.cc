@@ -214,6 +214,31 @@ TEST_F(Generate, TextOnlyWritesNoFile) {
   EXPECT_EQ(result.err.find("speech"), std::string::npos);
 }
 
+TEST_F(Generate, WritesATimeline) {
+  const ProcessResult result = generate({"--model", kModel, "--text", "Hello", "--max-tokens", "4",
+                                         "--talker-max-tokens", "6", "--modalities", "text,audio",
+                                         "--priority", "-1", "--trace-out", path("trace.json")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  std::ifstream in(path("trace.json"));
+  const std::string trace(std::istreambuf_iterator<char>(in), {});
+  for (const char* part : {"traceEvents", "stage 0 (thinker)", "stage 2 (code2wav)", "compute",
+                           "first token", "first audio"}) {
+    EXPECT_THAT(trace, HasSubstr(part));
+  }
+}
+
+TEST_F(Generate, TimelineInNoDirectory) {
+  expect_error({"--model", kModel, "--text", "Hi", "--trace-out", "/no/such/dir/trace.json"}, 2,
+               "/no/such/dir/trace.json");
+}
+
+TEST_F(Generate, GivesUpAfterTheTimeout) {
+  expect_error({"--model", kModel, "--text", "Hi", "--max-tokens", "4000", "--ignore-eos",
+                "--quiet", "--timeout", "0.001"},
+               1, "");
+  expect_error({"--model", kModel, "--text", "Hi", "--timeout", "0"}, 2, "--timeout");
+}
+
 TEST_F(Generate, InterruptKeepsAValidWav) {
   ProcessOptions options;
   options.interrupt_after_bytes = 40;

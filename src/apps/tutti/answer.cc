@@ -146,6 +146,12 @@ AddRequest make_request(const AsyncOmniEngine& engine, const CommonFlags& flags,
   request.request_id = std::move(id);
   request.prompt = std::move(prompt);
   request.voice = flags.voice;
+  request.priority = flags.priority;
+  request.timeout_s = flags.timeout_s;
+  if (const size_t equals = flags.lora.find('='); equals != std::string::npos) {
+    request.lora_request = LoraRequest{.lora_name = flags.lora.substr(0, equals),
+                                       .lora_path = flags.lora.substr(equals + 1)};
+  }
   request.final_output_stage_ids = std::move(stages);
   request.sampling_params_list = engine.default_sampling_params_list();
   for (size_t i = 0; i < request.sampling_params_list.size(); ++i) {

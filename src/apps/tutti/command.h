@@ -38,10 +38,13 @@ struct CommonFlags {
   std::string model = "nano";  // the bundled one
   std::string system;
   std::string voice;
+  std::string lora;  // NAME=DIRECTORY
   bool use_audio_in_video = false;
   SamplingFlags text_sampling;
   SamplingFlags speech_sampling;
   std::optional<uint64_t> seed;
+  int32_t priority = 0;
+  std::optional<double> timeout_s;
   bool quiet = false;
   EngineOptions engine;
 };

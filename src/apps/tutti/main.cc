@@ -117,7 +117,19 @@ void add_common_flags(CLI::App& command, CommonFlags& flags) {
   command.add_option("--voice", flags.voice, "Name of a voice of the model");
   command.add_flag("--use-audio-in-video", flags.use_audio_in_video,
                    "Hear the clips, too: their sound is laid between their frames");
+  command.add_option("--lora", flags.lora, "A LoRA adapter (PEFT directory) for the answer")
+      ->type_name("NAME=DIRECTORY")
+      ->check([](const std::string& text) -> std::string {
+        const size_t equals = text.find('=');
+        const bool both = equals != std::string::npos && equals > 0 && equals + 1 < text.size();
+        return both ? "" : "'" + text + "' is not NAME=DIRECTORY";
+      });
   command.add_option("--seed", flags.seed, "Same seed, same answer");
+  command.add_option("--priority", flags.priority, "Smaller is sooner, in every stage");
+  command.add_option("--timeout", flags.timeout_s, "Give up after so many seconds")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--trace-out", flags.engine.trace_out,
+                     "Write a timeline in Chrome trace format to this file");
   command.add_option("--stop", flags.text_sampling.stop, "Stop string; may be given again");
   command.add_flag("--ignore-eos", flags.text_sampling.ignore_eos, "Go on after the end token");
   command.add_flag("--quiet", flags.quiet, "Only the answer; no progress and no figures");

@@ -77,7 +77,7 @@ class Qwen3OmniMoePipeline final : public Pipeline {
                                    const StepLimits& limits) const override;
 
  private:
-  Result<std::string> render_chat(const ChatPrompt& prompt) const;
+  Result<std::string> render_chat(const ChatPrompt& prompt, const PromptOptions& options) const;
   Result<PromptMedia> chat_media(const ChatPrompt& prompt) const;
   void build_stages();
   void build_voices();
@@ -155,7 +155,7 @@ Result<StageInput> Qwen3OmniMoePipeline::process_prompt(const Prompt& prompt,
                              text_.tokenizer->encode(text->text, {.add_special_tokens = special}));
     } else {
       const auto& chat = std::get<ChatPrompt>(prompt);
-      TUTTI_ASSIGN_OR_RETURN(const std::string rendered, render_chat(chat));
+      TUTTI_ASSIGN_OR_RETURN(const std::string rendered, render_chat(chat, options));
       TUTTI_ASSIGN_OR_RETURN(media, chat_media(chat));
       const bool special = options.add_special_tokens.value_or(false);
       TUTTI_ASSIGN_OR_RETURN(ids,
@@ -183,13 +183,16 @@ Result<PromptMedia> Qwen3OmniMoePipeline::chat_media(const ChatPrompt& prompt) c
   return media_->features(prompt);
 }
 
-Result<std::string> Qwen3OmniMoePipeline::render_chat(const ChatPrompt& prompt) const {
+Result<std::string> Qwen3OmniMoePipeline::render_chat(const ChatPrompt& prompt,
+                                                      const PromptOptions& options) const {
   if (text_.chat_template == nullptr) {
     return invalid_argument(
         "This model directory has no chat template; only text and token prompts are allowed.");
   }
   TUTTI_ASSIGN_OR_RETURN(const auto context, chat_context(prompt));
-  return text_.chat_template->render(context);
+  TUTTI_ASSIGN_OR_RETURN(std::string rendered, text_.chat_template->render(context));
+  // The template closes a turn with the end token, which the answer has, and a newline.
+  return options.after_answer ? "\n" + rendered : rendered;
 }
 
 // Asks a loader for one stage's weights and reports what it took. `ignored`: parts that are not

@@ -82,6 +82,23 @@ TEST_F(PipelineTest, ProcessesPrompts) {
             (std::vector<int32_t>{1, 2}));
 }
 
+TEST_F(PipelineTest, SegmentsOfAChatContinueAsTheTemplateDoes) {
+  const auto ids = [&](const Prompt& prompt, const PromptOptions& options = {}) {
+    return pipeline_->process_prompt(prompt, options).value().payload.token_ids;
+  };
+  ChatPrompt turns;
+  turns.messages = {ChatMessage::text("user", "Hello"), ChatMessage::text("assistant", "Hi"),
+                    ChatMessage::text("user", "Bye")};
+  // What the model has seen when it has answered: its end token, and no newline yet.
+  std::vector<int32_t> session = ids(ChatPrompt{.messages = {turns.messages[0]}});
+  const std::vector<int32_t> answer = ids(TextPrompt{"Hi<|im_end|>"});
+  session.insert(session.end(), answer.begin(), answer.end());
+  const std::vector<int32_t> segment =
+      ids(ChatPrompt{.messages = {turns.messages[2]}}, {.continues = true, .after_answer = true});
+  session.insert(session.end(), segment.begin(), segment.end());
+  EXPECT_EQ(session, ids(turns));
+}
+
 TEST_F(PipelineTest, RefusesBadPrompts) {
   EXPECT_THAT(pipeline_->process_prompt(TokensPrompt{}).error().message(), HasSubstr("empty"));
   EXPECT_THAT(pipeline_->process_prompt(TextPrompt{}).error().message(), HasSubstr("empty"));

@@ -20,13 +20,21 @@ class FakePipeline final : public Pipeline {
   std::shared_ptr<const Tokenizer> tokenizer() const override { return nullptr; }
   const std::vector<std::string>& voices() const override { return voices_; }
 
-  Result<StageInput> process_prompt(const Prompt& prompt, const PromptOptions&) const override {
+  Result<StageInput> process_prompt(const Prompt& prompt,
+                                    const PromptOptions& options) const override {
     StageInput input;
     if (const auto* tokens = std::get_if<TokensPrompt>(&prompt)) {
       input.payload.token_ids = tokens->token_ids;
     } else if (const auto* text = std::get_if<TextPrompt>(&prompt)) {
       if (text->text == "throw") throw std::runtime_error("tokenizer broke");
       input.payload.token_ids.assign(text->text.begin(), text->text.end());
+    } else if (const auto* chat = std::get_if<ChatPrompt>(&prompt)) {
+      // "\n" closes the answer before, one letter a message, ">" begins the answer.
+      if (options.after_answer) input.payload.token_ids.push_back('\n');
+      for (const ChatMessage& message : chat->messages) {
+        input.payload.token_ids.push_back(message.role[0]);
+      }
+      if (chat->add_generation_prompt) input.payload.token_ids.push_back('>');
     }
     if (input.payload.token_ids.empty()) return invalid_argument("The prompt is empty.");
     return input;
