@@ -166,6 +166,42 @@ TEST(Tidy, HeadersBeginWithWhatTheyAre) {
   }
 }
 
+// The text of every C++ block of a document.
+std::vector<std::string> cpp_blocks(const fs::path& path) {
+  std::vector<std::string> blocks;
+  bool inside = false;
+  for (const std::string& line : lines_of(path)) {
+    if (line == "```cpp") {
+      inside = true;
+      blocks.emplace_back();
+    } else if (line == "```") {
+      inside = false;
+    } else if (inside) {
+      blocks.back() += line + "\n";
+    }
+  }
+  return blocks;
+}
+
+TEST(Tidy, ExamplesInTheDocumentsAreFilesThatRun) {
+  std::map<std::string, int> shown;
+  for (const fs::path& path : files_under({"docs/examples"}, {".cc"})) {
+    std::string text;
+    for (const std::string& line : lines_of(path)) text += line + "\n";
+    shown[text] = 0;
+  }
+  for (const char* document : {"README.md", "docs/api.md"}) {
+    for (const std::string& block : cpp_blocks(kRoot / document)) {
+      EXPECT_TRUE(shown.contains(block))
+          << document << " has an example that is no file of docs/examples:\n"
+          << block;
+      ++shown[block];
+    }
+  }
+  EXPECT_GE(shown.size(), 5u);
+  for (const auto& [text, count] : shown) EXPECT_GT(count, 0) << "not shown anywhere:\n" << text;
+}
+
 TEST(Tidy, NoLargeFilesOutsideModelsAndTestData) {
   for (const auto& entry : fs::directory_iterator(kRoot)) {
     const std::string name = entry.path().filename().string();
