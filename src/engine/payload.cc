@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <iterator>
+#include <utility>
 
 namespace tutti {
 
@@ -45,23 +46,14 @@ void HeldOutput::add(StageOutput output) {
   whole_.delta.stop_reason = std::move(output.delta.stop_reason);
   whole_.key = output.key;
   whole_.finished = output.finished;
+  whole_.segment_finished = output.segment_finished;
   whole_.error = std::move(output.error);
 }
 
 StageOutput HeldOutput::take() {
   whole_.payload = join_payloads(std::move(payloads_));
   payloads_.clear();
-  return std::move(whole_);
-}
-
-StageOutput failed_output(RequestKey key, Status error, const StageMetrics& metrics) {
-  StageOutput output;
-  output.key = key;
-  output.finished = true;
-  output.error = std::move(error);
-  output.delta.finish_reason = FinishReason::kError;
-  output.metrics = metrics;
-  return output;
+  return std::exchange(whole_, {});
 }
 
 StagePayload join_payloads(std::vector<StagePayload> payloads) {

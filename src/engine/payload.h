@@ -1,5 +1,4 @@
-// Outputs of a sequence: joining successive ones into one, for requests that want whole results,
-// and the one that ends it with an error.
+// Outputs of a sequence: joining successive ones into one, for requests that want whole results.
 #pragma once
 
 #include <vector>
@@ -23,7 +22,5 @@ class HeldOutput {
 
 // Tensors of one name must agree in dtype and in all dimensions but the first.
 StagePayload join_payloads(std::vector<StagePayload> payloads);
-
-StageOutput failed_output(RequestKey key, Status error, const StageMetrics& metrics);
 
 }  // namespace tutti

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "backend/executor.h"
+#include "base/clock.h"
 #include "models/ar_model.h"
 #include "models/generation_model.h"
 #include "models/stage_io.h"
@@ -49,6 +50,8 @@ struct StageEngineOptions {
   int32_t max_lora_rank = 64;
   // Zero of the times in StageMetrics.
   std::chrono::steady_clock::time_point epoch{};
+  // What time it is; null: the steady clock's.
+  const Clock* clock = nullptr;
 };
 
 class StageEngine {
@@ -78,6 +81,8 @@ class StageEngine {
   // result, or none when the method is not known here.
   virtual std::optional<Result<std::string>> control(const std::string& method,
                                                      const std::string& args_json);
+  // Names of these methods.
+  virtual std::vector<std::string> control_methods() const { return {}; }
   // Gives back the KV cache's memory until wake_up(); an error while sequences are live.
   virtual Status sleep() { return {}; }
   virtual Status wake_up() { return {}; }

@@ -17,6 +17,10 @@ class RopeIndex {
   // positions: [3, prompt_length], row-major.
   RopeIndex(std::vector<float> positions, int64_t prompt_length, float delta);
 
+  // With `next`'s positions [0, count) behind the first `length` of this; the continuation is
+  // `next`'s, moved by as many.
+  RopeIndex followed_by(int64_t length, const RopeIndex& next, int64_t count) const;
+
   // Position of token `index` on an axis (0 temporal, 1 height, 2 width).
   float at(int axis, int64_t index) const {
     if (index < prompt_length_) return positions_[axis * prompt_length_ + index];

@@ -41,6 +41,7 @@ struct StageChunk {
   RequestKey key;
   StagePayload payload;
   bool last = false;
+  double transfer_s = 0;  // since it left upstream
 };
 
 struct StageRequest {
@@ -56,6 +57,7 @@ struct StageRequest {
   std::string lora_path;        // where a replica that does not have it (a restarted one) finds it
   std::optional<bool> reasoning_ended;
   int32_t segment = 0;
+  double transfer_s = 0;  // of the chunks in `input` since they left upstream, summed
 };
 
 // A further segment of a resumable sequence: input behind all that was put in and produced so far.

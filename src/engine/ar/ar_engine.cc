@@ -38,7 +38,8 @@ ArEngine::ArEngine(std::unique_ptr<ArModel> model, std::shared_ptr<const text::T
       prefixes_(*model_, blocks_, options.enable_prefix_caching),
       scheduler_(*model_, blocks_, prefixes_, limits_of(options)),
       batch_(limits_of(options), blocks_.blocks_for(max_sequence_length_)),
-      sampler_(model_->info(), options.max_num_seqs) {
+      sampler_(model_->info(), options.max_num_seqs),
+      outputs_(options.clock, options.epoch) {
   const auto rows = static_cast<size_t>(options.max_num_seqs);
   sample_rows_.reserve(rows);
   ends_.reserve(rows);
@@ -51,8 +52,8 @@ Status ArEngine::admit(StageRequest request) {
   if (sequences_.contains(key))
     return {StatusCode::kAlreadyExists,
             fmt::format("Request {} is already in this stage.", request.request_id)};
-  TUTTI_RETURN_IF_ERROR(request.sampling_params.validate());
-  TUTTI_RETURN_IF_ERROR(check_token_ids(request.sampling_params));
+  const bool resumable = request.input.resumable;
+  TUTTI_RETURN_IF_ERROR(check_params(request.sampling_params, resumable));
 
   std::shared_ptr<const LoraAdapter> lora;
   if (!request.lora_name.empty()) {
@@ -65,8 +66,10 @@ Status ArEngine::admit(StageRequest request) {
   auto sequence = std::make_unique<Sequence>(std::move(request), tokenizer_);
   sequence->model = std::move(state);
   sequence->lora = std::move(lora);
+  sequence->takes_segments = resumable;
   sequence->arrival = num_admitted_++;
-  sequence->metrics.submitted_s = now_s();
+  sequence->metrics.submitted_s = outputs_.now_s();
+  sequence->metrics.transfer_s = sequence->request.transfer_s;
   if (!model_->ends_empty(*sequence->model))
     TUTTI_RETURN_IF_ERROR(settle_prompt(*sequence, input_complete));
 
@@ -81,29 +84,28 @@ void ArEngine::append(StageChunk chunk) {
   const auto found = sequences_.find(chunk.key);
   if (found == sequences_.end()) return;
   Sequence& sequence = *found->second;
+  sequence.metrics.transfer_s += chunk.transfer_s;
   Status status = model_->append(*sequence.model, std::move(chunk.payload), chunk.last);
   if (status.ok() && sequence.num_computed == 0 && model_->ends_empty(*sequence.model)) {
     end_empty(sequence);
     return;
   }
   if (status.ok()) status = settle_prompt(sequence, chunk.last);
-  if (!status.ok()) end_with_error(sequence, std::move(status), early_outputs_);
+  if (!status.ok()) end_with_error(sequence, std::move(status), outputs_.early());
 }
 
 std::optional<StageOutput> ArEngine::abort(RequestKey key) {
-  std::erase_if(early_outputs_, [&](const StageOutput& output) { return output.key == key; });
+  outputs_.drop_early(key);
   const auto found = sequences_.find(key);
   if (found == sequences_.end()) return std::nullopt;
   Sequence& sequence = *found->second;
-  StageOutput held = sequence.held.take();
-  held.key = key;
-  held.metrics = sequence.metrics;
+  StageOutput rest = outputs_.rest(sequence);
   forget(sequence);
-  return held;
+  return rest;
 }
 
 bool ArEngine::has_runnable_work() const {
-  return !early_outputs_.empty() || scheduler_.has_runnable_work();
+  return outputs_.has_early() || scheduler_.has_runnable_work();
 }
 
 void ArEngine::step(std::vector<StageOutput>& outputs) {
@@ -127,9 +129,31 @@ EngineStats ArEngine::stats() const {
   return stats;
 }
 
+Status ArEngine::sleep() {
+  if (!sequences_.empty())
+    return invalid_argument(
+        fmt::format("The engine cannot sleep: {} sequences are live.", sequences_.size()));
+  prefixes_.reset();
+  kv_cache_.release();
+  return {};
+}
+
+Status ArEngine::wake_up() {
+  kv_cache_.allocate();
+  return {};
+}
+
 // --- before a sequence can be scheduled
 
-Status ArEngine::check_token_ids(const SamplingParams& params) const {
+// may_only_prefill: `max_tokens` may be 0, which takes a segment in without answering.
+Status ArEngine::check_params(const SamplingParams& params, bool may_only_prefill) const {
+  if (may_only_prefill && params.max_tokens == 0) {
+    SamplingParams rest = params;
+    rest.max_tokens.reset();
+    TUTTI_RETURN_IF_ERROR(rest.validate());
+  } else {
+    TUTTI_RETURN_IF_ERROR(params.validate());
+  }
   const int64_t vocab = model_->info().vocab_size;
   const auto check = [&](const char* field, int32_t id) -> Status {
     if (id < vocab) return {};
@@ -171,6 +195,11 @@ Status ArEngine::settle_prompt(Sequence& sequence, bool input_complete) {
     return internal_error("The input of this stage ended before its prompt was complete.");
   }
   TUTTI_RETURN_IF_ERROR(check_prompt_length(length));
+  return begin_answer(sequence, length);
+}
+
+// All that follows from the length of what the answer comes after.
+Status ArEngine::begin_answer(Sequence& sequence, int64_t length) {
   const SamplingParams& params = sequence.request.sampling_params;
   sequence.prompt_length = length;
   sequence.metrics.prompt_tokens = length;
@@ -193,7 +222,7 @@ Status ArEngine::settle_prompt(Sequence& sequence, bool input_complete) {
 
 void ArEngine::schedule() {
   scheduled_ = scheduler_.schedule();
-  const double now = now_s();
+  const double now = outputs_.now_s();
   for (const ScheduledItem& item : scheduled_) {
     double& first = item.sequence->metrics.first_scheduled_s;
     if (first == 0) first = now;
@@ -204,7 +233,7 @@ void ArEngine::run() {
   step_error_ = {};
   step_s_ = 0;
   if (scheduled_.empty()) return;
-  const double begin = now_s();
+  const double begin = outputs_.now_s();
   batch_.build(scheduled_, options_.block_size, prefixes_.is_enabled());
   executor_.run({}, [this](OpContext& ctx) {
     try {
@@ -213,14 +242,13 @@ void ArEngine::run() {
       step_error_ = internal_error(fmt::format("The model failed in a step: {}", e.what()));
     }
   });
-  step_s_ = now_s() - begin;
+  step_s_ = outputs_.now_s() - begin;
   busy_s_ += step_s_;
   ++num_steps_;
 }
 
 void ArEngine::publish(std::vector<StageOutput>& outputs) {
-  std::move(early_outputs_.begin(), early_outputs_.end(), std::back_inserter(outputs));
-  early_outputs_.clear();
+  outputs_.take_early(outputs);
   size_t row = 0;
   for (const ScheduledItem& item : scheduled_) {
     const size_t own_row = row;
@@ -288,13 +316,19 @@ void ArEngine::publish_item(const ScheduledItem& item, size_t row,
                                    sequence.generated.size())),
         outputs);
 
-  const bool takes_payload = sequence.request.wants_payload && !sequence.is_recomputing();
+  const bool takes_payload =
+      sequence.request.wants_payload && !sequence.is_recomputing() && !sequence.is_prefill_only();
   sequence.num_computed += item.count;
   sequence.high_water = std::max(sequence.high_water, sequence.num_computed);
   prefixes_.remember(sequence);
   StageOutput output;
   if (takes_payload) output.payload = model_->take_payload(*sequence.model);
   if (item.samples) add_token(sequence, row, output);
+  if (sequence.is_prefill_only()) {
+    if (sequence.num_computed == sequence.num_known()) publish_prefill_only(sequence, outputs);
+    return;
+  }
+  output.finished = output.segment_finished && is_last_segment(sequence);
   emit(sequence, std::move(output), outputs);
 }
 
@@ -303,7 +337,7 @@ void ArEngine::add_token(Sequence& sequence, size_t row, StageOutput& output) {
   sequence.generated.push_back(token);
   sequence.penalties.add(token);
   ++sequence.metrics.output_tokens;
-  if (sequence.metrics.first_output_s == 0) sequence.metrics.first_output_s = now_s();
+  if (sequence.metrics.first_output_s == 0) sequence.metrics.first_output_s = outputs_.now_s();
   output.delta.token_ids.push_back(token);
   if (sequence.request.sampling_params.logprobs)
     output.delta.logprobs.push_back(std::move(sampler_.logprobs(row)));
@@ -325,38 +359,33 @@ void ArEngine::decide_finish(Sequence& sequence, int32_t token, StageOutput& out
     sequence.text.finish(std::nullopt, delta.text);
     delta.finish_reason = FinishReason::kLength;
   }
-  output.finished = delta.finish_reason != FinishReason::kNone;
+  output.segment_finished = delta.finish_reason != FinishReason::kNone;
 }
 
-// Hands out what is new, or keeps it until the end for a request that wants it whole.
 void ArEngine::emit(Sequence& sequence, StageOutput output, std::vector<StageOutput>& outputs) {
-  if (!sequence.request.streams_payload) {
-    const bool last = output.finished;
-    sequence.held.add(std::move(output));
-    if (!last) return;
-    output = sequence.held.take();
+  std::optional<StageOutput> news = outputs_.release(sequence, std::move(output));
+  if (!news) return;
+  const bool finished = news->finished, ends = finished || news->segment_finished;
+  if (!ends && news->delta.token_ids.empty() && news->payload.empty()) return;
+  outputs.push_back(outputs_.sign(sequence, std::move(*news)));
+  if (finished) {
+    forget(sequence);
+  } else if (ends) {
+    end_segment(sequence, outputs);
   }
-  const bool finished = output.finished;
-  if (!finished && output.delta.token_ids.empty() && output.payload.empty()) return;
-  output.key = sequence.request.key;
-  if (finished) sequence.metrics.finished_s = now_s();
-  output.metrics = sequence.metrics;
-  outputs.push_back(std::move(output));
-  if (finished) forget(sequence);
 }
 
 void ArEngine::end_with_error(Sequence& sequence, Status error, std::vector<StageOutput>& outputs) {
-  sequence.metrics.finished_s = now_s();
-  outputs.push_back(failed_output(sequence.request.key, std::move(error), sequence.metrics));
+  outputs.push_back(outputs_.failure(sequence, std::move(error)));
   forget(sequence);
 }
 
 void ArEngine::end_empty(Sequence& sequence) {
   StageOutput output;
-  output.finished = true;
+  output.finished = output.segment_finished = true;
   output.delta.finish_reason = FinishReason::kStop;
   sequence.request.streams_payload = true;  // nothing is held
-  emit(sequence, std::move(output), early_outputs_);
+  emit(sequence, std::move(output), outputs_.early());
 }
 
 void ArEngine::forget(Sequence& sequence) {
@@ -367,10 +396,6 @@ void ArEngine::forget(Sequence& sequence) {
 bool ArEngine::is_end_token(const SamplingParams& params, int32_t token) const {
   if (!params.ignore_eos && contains(model_->info().eos_token_ids, token)) return true;
   return contains(params.stop_token_ids, token);
-}
-
-double ArEngine::now_s() const {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - options_.epoch).count();
 }
 
 }  // namespace tutti::ar

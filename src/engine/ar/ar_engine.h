@@ -24,6 +24,7 @@ class ArEngine final : public StageEngine {
 
   Status admit(StageRequest request) override;
   void append(StageChunk chunk) override;
+  Status extend(StageSegment segment) override;
   std::optional<StageOutput> abort(RequestKey key) override;
   bool has_runnable_work() const override;
   void step(std::vector<StageOutput>& outputs) override;
@@ -34,6 +35,8 @@ class ArEngine final : public StageEngine {
                                              const std::string& args_json) override {
     return loras_.control(method, args_json);
   }
+  Status sleep() override;
+  Status wake_up() override;
 
   // The parts of a step, in their order; separate for tests and benchmarks.
   void schedule();
@@ -46,9 +49,18 @@ class ArEngine final : public StageEngine {
 
  private:
   // Before a sequence can be scheduled.
-  Status check_token_ids(const SamplingParams& params) const;
+  Status check_params(const SamplingParams& params, bool may_only_prefill) const;
   Status check_prompt_length(int64_t length) const;
   Status settle_prompt(Sequence& sequence, bool input_complete);
+  Status begin_answer(Sequence& sequence, int64_t prompt_length);
+
+  // Between segments of a resumable sequence (segments.cc).
+  Status begin_segment(Sequence& sequence);
+  void publish_prefill_only(Sequence& sequence, std::vector<StageOutput>& outputs);
+  void end_segment(Sequence& sequence, std::vector<StageOutput>& outputs);
+  static bool is_last_segment(const Sequence& sequence) {
+    return !sequence.takes_segments && sequence.pending.empty();
+  }
 
   // In a step, on the device.
   void forward_and_sample(OpContext& ctx);
@@ -63,7 +75,6 @@ class ArEngine final : public StageEngine {
   void end_empty(Sequence& sequence);
   void forget(Sequence& sequence);
   bool is_end_token(const SamplingParams& params, int32_t token) const;
-  double now_s() const;
 
   std::unique_ptr<ArModel> model_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
@@ -81,7 +92,7 @@ class ArEngine final : public StageEngine {
 
   std::unordered_map<RequestKey, std::unique_ptr<Sequence>> sequences_;
   uint64_t num_admitted_ = 0;
-  std::vector<StageOutput> early_outputs_;  // made outside a step; the next one hands them out
+  SequenceOutputs outputs_;
 
   // Of the step in progress.
   std::span<const ScheduledItem> scheduled_;

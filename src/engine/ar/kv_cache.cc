@@ -17,10 +17,17 @@ int64_t kv_num_blocks(const ArModelInfo& info, const StageEngineOptions& options
   return std::max<int64_t>(1, std::min(useful, options.kv_cache_bytes / bytes));
 }
 
-KvCache::KvCache(const ArModelInfo& info, int64_t num_blocks, int32_t block_size) {
-  const Shape shape{num_blocks, info.num_key_value_heads, block_size, info.head_dim};
-  for (int64_t layer = 0; layer < info.num_layers; ++layer) {
-    layers_.push_back({Tensor::empty(shape, info.kv_dtype), Tensor::empty(shape, info.kv_dtype)});
+KvCache::KvCache(const ArModelInfo& info, int64_t num_blocks, int32_t block_size)
+    : shape_{num_blocks, info.num_key_value_heads, block_size, info.head_dim},
+      dtype_(info.kv_dtype),
+      num_layers_(info.num_layers) {
+  allocate();
+}
+
+void KvCache::allocate() {
+  layers_.clear();
+  for (int64_t layer = 0; layer < num_layers_; ++layer) {
+    layers_.push_back({Tensor::empty(shape_, dtype_), Tensor::empty(shape_, dtype_)});
   }
 }
 

@@ -23,8 +23,14 @@ class KvCache {
  public:
   KvCache(const ArModelInfo& info, int64_t num_blocks, int32_t block_size);
   std::span<const KvLayer> layers() const { return layers_; }
+  // Gives the memory back, and takes new memory; what it held is lost.
+  void release() { layers_.clear(); }
+  void allocate();
 
  private:
+  Shape shape_;
+  DType dtype_;
+  int64_t num_layers_;
   std::vector<KvLayer> layers_;
 };
 

@@ -7,6 +7,7 @@ void Penalties::begin(const SamplingParams& params, int64_t vocab_size,
   repetition_ = params.repetition_penalty;
   frequency_ = params.frequency_penalty;
   presence_ = params.presence_penalty;
+  seen_.clear();
   active_ = repetition_ != 1 || frequency_ != 0 || presence_ != 0;
   if (!active_) return;
   output_count_.assign(static_cast<size_t>(vocab_size), -1);

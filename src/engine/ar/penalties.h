@@ -14,7 +14,8 @@ namespace tutti::ar {
 
 class Penalties {
  public:
-  // prompt_ids: seen by the repetition penalty alone; empty when the prompt has no ids.
+  // Forgets all before. prompt_ids: seen by the repetition penalty alone; empty when the prompt has
+  // no ids.
   void begin(const SamplingParams& params, int64_t vocab_size, std::span<const int32_t> prompt_ids);
   // A token of the output.
   void add(int32_t token_id);

@@ -42,7 +42,7 @@ void PrefixCache::begin_behind(Sequence& sequence, int64_t count) {
   if (!enabled_) return;
   const int64_t positions = count * blocks_.block_size();
   // What a preempted sequence finds again was its own.
-  if (sequence.metrics.preemptions == 0) {
+  if (sequence.high_water == 0) {
     query_tokens_ += sequence.num_known();
     hit_tokens_ += positions;
     sequence.metrics.cached_tokens = positions;

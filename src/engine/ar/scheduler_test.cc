@@ -155,6 +155,93 @@ TEST(Scheduler, PreemptsTheLastInRank) {
   harness.expect_all_memory_free();
 }
 
+StageRequest ranked(uint64_t key, int32_t priority, int32_t prompt, int32_t count) {
+  StageRequest request = make_request(key, prompt_ids(1, prompt), tokens(count));
+  request.priority = priority;
+  return request;
+}
+
+TEST(Scheduler, ABetterPriorityTakesBlocksFromWorseOnes) {
+  EngineHarness harness({}, small_options(8));
+  ASSERT_TRUE(harness.engine->admit(ranked(0, 5, 20, 8)).ok());
+  ASSERT_TRUE(harness.engine->admit(ranked(1, 4, 4, 8)).ok());
+  harness.step();
+  ASSERT_EQ(harness.engine->stats().kv_blocks_used, 6);
+  ASSERT_TRUE(harness.engine->admit(ranked(2, 0, 16, 4)).ok());
+  EXPECT_TRUE(harness.engine->has_runnable_work());
+  harness.step();
+  EXPECT_EQ(harness.results[2].tokens.size(), 1u);
+  harness.run_until_idle();
+  // The worst gave way, once; who was better than it kept its blocks.
+  EXPECT_EQ(harness.results[0].metrics.preemptions, 1);
+  EXPECT_EQ(harness.results[1].metrics.preemptions, 0);
+  for (const uint64_t key : {0, 1, 2}) {
+    EngineHarness alone;
+    ASSERT_TRUE(
+        alone.engine->admit(ranked(key, 0, key == 0 ? 20 : key == 1 ? 4 : 16, key == 2 ? 4 : 8))
+            .ok());
+    alone.run_until_idle();
+    EXPECT_EQ(harness.results[key].tokens, alone.results[key].tokens) << key;
+  }
+  harness.expect_all_memory_free();
+}
+
+TEST(Scheduler, ABetterPriorityTakesPlacesOfAStep) {
+  StageEngineOptions options;
+  options.max_num_seqs = 1;
+  EngineHarness harness({}, options);
+  ASSERT_TRUE(harness.engine->admit(ranked(0, 5, 4, 6)).ok());
+  harness.step();
+  harness.step();
+  ASSERT_TRUE(harness.engine->admit(ranked(1, -1, 4, 3)).ok());
+  for (int step = 0; step < 3; ++step) harness.step();
+  EXPECT_EQ(harness.results[1].ends, 1);
+  EXPECT_EQ(harness.results[0].tokens.size(), 2u);
+  harness.run_until_idle();
+  EXPECT_EQ(harness.results[0].tokens.size(), 6u);
+  EXPECT_EQ(harness.engine->stats().preemptions, 0) << "its blocks were not in the way";
+}
+
+TEST(Scheduler, EqualsNeverGiveWayToANewcomer) {
+  EngineHarness harness({}, small_options(8));
+  ASSERT_TRUE(harness.engine->admit(ranked(0, 1, 24, 6)).ok());
+  harness.step();
+  for (uint64_t key = 1; key < 4; ++key)
+    ASSERT_TRUE(harness.engine->admit(ranked(key, 1, 20, 4)).ok());
+  harness.run_until_idle();
+  EXPECT_EQ(harness.engine->stats().preemptions, 0);
+  for (uint64_t key = 0; key < 4; ++key) EXPECT_EQ(harness.results[key].ends, 1) << key;
+}
+
+TEST(Scheduler, NobodyGivesWayInVain) {
+  EngineHarness harness({}, small_options(8));
+  ASSERT_TRUE(harness.engine->admit(ranked(0, 0, 20, 4)).ok());
+  ASSERT_TRUE(harness.engine->admit(ranked(1, 5, 4, 4)).ok());
+  harness.step();
+  // Six blocks cannot come free while the first runs.
+  ASSERT_TRUE(harness.engine->admit(ranked(2, 1, 24, 2)).ok());
+  harness.step();
+  EXPECT_EQ(harness.engine->stats().preemptions, 0);
+  EXPECT_EQ(harness.results[1].tokens.size(), 2u);
+  harness.run_until_idle();
+  for (uint64_t key = 0; key < 3; ++key) EXPECT_EQ(harness.results[key].ends, 1) << key;
+}
+
+TEST(Scheduler, APromptIsCutToWhatTheStepMayTake) {
+  EngineHarness harness;
+  ASSERT_TRUE(harness.engine->admit(ranked(0, 0, 4, 40)).ok());
+  harness.step();
+  ASSERT_TRUE(harness.engine->admit(ranked(1, 0, 100, 1)).ok());
+  harness.executor.listeners = true;
+  const int64_t before = harness.model->rows_computed;
+  harness.step();
+  // The first cut is a guess; decodes are never cut.
+  EXPECT_EQ(harness.model->rows_computed - before, 1 + 32);
+  harness.executor.listeners = false;
+  harness.step();
+  EXPECT_EQ(harness.results[1].ends, 1);
+}
+
 TEST(Scheduler, ManySequencesInLittleMemoryAllEnd) {
   EngineHarness harness({}, small_options(10, 2));
   for (uint64_t key = 0; key < 40; ++key) {

@@ -2,9 +2,11 @@
 //
 // Thread: the stage's replica thread. Owns: the model's state, tokens, block ids, text state.
 // Invariants: positions [0, num_computed) are in the KV cache; num_computed <= high_water; the
-// newest token has no position in the cache until it has been the input of a step.
+// newest token has no position in the cache until it has been the input of a step. Of a resumable
+// request the prompt is all that came before the current segment's answer.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -12,15 +14,16 @@
 #include "engine/ar/penalties.h"
 #include "engine/ar/prefix_hash.h"
 #include "engine/ar/text_output.h"
-#include "engine/payload.h"
+#include "engine/sequence_outputs.h"
 #include "models/ar_model.h"
 #include "models/stage_io.h"
 
 namespace tutti::ar {
 
-struct Sequence {
+struct Sequence : SequenceBase {
   explicit Sequence(StageRequest request_in, std::shared_ptr<const text::Tokenizer> tokenizer)
-      : request(std::move(request_in)), text(std::move(tokenizer), request.sampling_params) {}
+      : SequenceBase{.request = std::move(request_in)},
+        text(std::move(tokenizer), request.sampling_params) {}
 
   int64_t num_known() const { return prompt_length + static_cast<int64_t>(generated.size()); }
   // Whether positions are computed again after a preemption; their results are out already.
@@ -29,10 +32,11 @@ struct Sequence {
   // What its rows go through; null: nothing.
   const LoraAdapter* adapter() const { return lora && !lora->empty() ? lora.get() : nullptr; }
 
-  StageRequest request;
+  // The current segment takes input in and answers nothing.
+  bool is_prefill_only() const { return prompt_length >= 0 && max_new_tokens == 0; }
+
   std::unique_ptr<ArSequence> model;
   std::shared_ptr<const LoraAdapter> lora;  // of the request; stays while the sequence lives
-  uint64_t arrival = 0;
 
   int64_t prompt_length = -1;  // -1: more chunks must come
   int64_t max_new_tokens = 0;  // set with prompt_length
@@ -46,10 +50,12 @@ struct Sequence {
   bool running = false;                  // holds blocks
   uint64_t last_step = 0;                // when it was scheduled last
 
+  std::deque<StageSegment> pending;  // further segments, in order
+  bool takes_segments = false;       // the last segment has not come yet
+  bool awaits_segment = false;       // the answer is complete and none is pending
+
   Penalties penalties;
   TextOutput text;
-  StageMetrics metrics;
-  HeldOutput held;  // output of a request that wants it whole
 };
 
 // Who comes first: smaller priority, then earlier arrival.

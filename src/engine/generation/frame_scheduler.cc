@@ -47,12 +47,12 @@ bool FrameScheduler::is_runnable(const Sequence& sequence) const {
   return sequence.request.streams_payload || model_.input_complete(*sequence.model);
 }
 
-Clock::time_point FrameScheduler::deadline(const Sequence& sequence) const {
+TimePoint FrameScheduler::deadline(const Sequence& sequence) const {
   if (!sequence.request.streams_payload) return sequence.submitted + kWholeResultPatience;
   if (sequence.samples_out == 0) return sequence.submitted;
   const std::chrono::duration<double> produced(static_cast<double>(sequence.samples_out) /
                                                model_.info().sample_rate);
-  return sequence.first_output + std::chrono::duration_cast<Clock::duration>(produced);
+  return sequence.first_output + std::chrono::duration_cast<Duration>(produced);
 }
 
 int64_t FrameScheduler::frames_for(const Sequence& sequence) const {

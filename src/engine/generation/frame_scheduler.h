@@ -11,24 +11,18 @@
 #include <span>
 #include <vector>
 
-#include "engine/payload.h"
+#include "engine/sequence_outputs.h"
 #include "models/generation_model.h"
 #include "models/stage_io.h"
 
 namespace tutti::generation {
 
-using Clock = std::chrono::steady_clock;
-
-struct Sequence {
-  StageRequest request;
+struct Sequence : SequenceBase {
   std::unique_ptr<GenerationSequence> model;
-  uint64_t arrival = 0;
-  Clock::time_point submitted;
-  Clock::time_point first_output;
+  TimePoint submitted;
+  TimePoint first_output;
   int64_t samples_out = 0;  // handed out
   int64_t next_chunk = 1;   // frames
-  StageMetrics metrics;
-  HeldOutput held;  // output of a request that wants it whole
 };
 
 struct ScheduledFrames {
@@ -45,7 +39,7 @@ class FrameScheduler {
   // Frames that could be computed now.
   bool is_runnable(const Sequence& sequence) const;
   // When its result is needed.
-  Clock::time_point deadline(const Sequence& sequence) const;
+  TimePoint deadline(const Sequence& sequence) const;
 
  private:
   int64_t frames_for(const Sequence& sequence) const;

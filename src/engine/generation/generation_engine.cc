@@ -12,7 +12,8 @@ GenerationEngine::GenerationEngine(std::unique_ptr<GenerationModel> model, Devic
     : model_(std::move(model)),
       executor_(executor),
       options_(options),
-      scheduler_(*model_, options.max_num_seqs) {}
+      scheduler_(*model_, options.max_num_seqs),
+      outputs_(options.clock, options.epoch) {}
 
 Status GenerationEngine::admit(StageRequest request) {
   const RequestKey key = request.key;
@@ -26,12 +27,13 @@ Status GenerationEngine::admit(StageRequest request) {
   sequence->request = std::move(request);
   sequence->model = std::move(state);
   sequence->arrival = num_admitted_++;
-  sequence->submitted = Clock::now();
-  sequence->metrics.submitted_s = seconds(sequence->submitted);
+  sequence->submitted = outputs_.now();
+  sequence->metrics.submitted_s = outputs_.seconds(sequence->submitted);
+  sequence->metrics.transfer_s = sequence->request.transfer_s;
   Sequence& admitted = *sequence;
   order_.push_back(&admitted);
   sequences_.emplace(key, std::move(sequence));
-  end_if_done(admitted, early_outputs_);
+  end_if_done(admitted, outputs_.early());
   return {};
 }
 
@@ -39,27 +41,26 @@ void GenerationEngine::append(StageChunk chunk) {
   const auto found = sequences_.find(chunk.key);
   if (found == sequences_.end()) return;
   Sequence& sequence = *found->second;
+  sequence.metrics.transfer_s += chunk.transfer_s;
   Status status = model_->append(*sequence.model, std::move(chunk.payload), chunk.last);
-  if (!status.ok()) return end_with_error(sequence, std::move(status), early_outputs_);
-  end_if_done(sequence, early_outputs_);
+  if (!status.ok()) return end_with_error(sequence, std::move(status), outputs_.early());
+  end_if_done(sequence, outputs_.early());
 }
 
 std::optional<StageOutput> GenerationEngine::abort(RequestKey key) {
-  std::erase_if(early_outputs_, [&](const StageOutput& output) { return output.key == key; });
+  outputs_.drop_early(key);
   const auto found = sequences_.find(key);
   if (found == sequences_.end()) return std::nullopt;
   Sequence& sequence = *found->second;
-  StageOutput held = sequence.held.take();
-  held.key = key;
-  held.metrics = sequence.metrics;
+  StageOutput rest = outputs_.rest(sequence);
   forget(sequence);
-  return held;
+  return rest;
 }
 
 bool GenerationEngine::has_runnable_work() const {
-  return !early_outputs_.empty() ||
-         std::any_of(order_.begin(), order_.end(),
-                     [&](const Sequence* s) { return scheduler_.is_runnable(*s); });
+  return outputs_.has_early() || std::any_of(order_.begin(), order_.end(), [&](const Sequence* s) {
+           return scheduler_.is_runnable(*s);
+         });
 }
 
 void GenerationEngine::step(std::vector<StageOutput>& outputs) {
@@ -84,7 +85,7 @@ EngineStats GenerationEngine::stats() const {
 
 void GenerationEngine::schedule() {
   scheduled_ = scheduler_.schedule(order_);
-  const double now = seconds(Clock::now());
+  const double now = outputs_.now_s();
   work_.clear();
   for (const ScheduledFrames& item : scheduled_) {
     double& first = item.sequence->metrics.first_scheduled_s;
@@ -97,7 +98,7 @@ void GenerationEngine::run() {
   step_error_ = {};
   if (scheduled_.empty()) return;
   const Sequence& first = *scheduled_.front().sequence;
-  const Clock::time_point begin = Clock::now();
+  const TimePoint begin = outputs_.now();
   executor_.run({first.request.priority, scheduler_.deadline(first)}, [this](OpContext& ctx) {
     const Workspace::Scope scope(ctx.workspace);
     try {
@@ -106,14 +107,13 @@ void GenerationEngine::run() {
       step_error_ = internal_error(fmt::format("The model failed in a step: {}", e.what()));
     }
   });
-  step_s_ = std::chrono::duration<double>(Clock::now() - begin).count();
+  step_s_ = to_seconds(outputs_.now() - begin);
   busy_s_ += step_s_;
   ++num_steps_;
 }
 
 void GenerationEngine::publish(std::vector<StageOutput>& outputs) {
-  std::move(early_outputs_.begin(), early_outputs_.end(), std::back_inserter(outputs));
-  early_outputs_.clear();
+  outputs_.take_early(outputs);
   for (size_t i = 0; i < scheduled_.size(); ++i)
     publish_work(scheduled_[i], std::move(work_[i].output), outputs);
   scheduled_ = {};
@@ -137,35 +137,26 @@ void GenerationEngine::publish_work(const ScheduledFrames& item, AudioChunk audi
   emit(sequence, std::move(output), outputs);
 }
 
-// Hands out what is new, or keeps it until the end for a request that wants it whole.
 void GenerationEngine::emit(Sequence& sequence, StageOutput output,
                             std::vector<StageOutput>& outputs) {
-  if (!sequence.request.streams_payload) {
-    const bool last = output.finished;
-    sequence.held.add(std::move(output));
-    if (!last) return;
-    output = sequence.held.take();
-  }
-  const bool finished = output.finished;
-  const Clock::time_point now = Clock::now();
-  const auto samples = static_cast<int64_t>(output.delta.audio.samples.size());
+  output.segment_finished = output.finished;
+  std::optional<StageOutput> news = outputs_.release(sequence, std::move(output));
+  if (!news) return;
+  const bool finished = news->finished;
+  const auto samples = static_cast<int64_t>(news->delta.audio.samples.size());
   if (sequence.samples_out == 0 && samples > 0) {
-    sequence.first_output = now;
-    sequence.metrics.first_output_s = seconds(now);
+    sequence.first_output = outputs_.now();
+    sequence.metrics.first_output_s = outputs_.seconds(sequence.first_output);
   }
   sequence.samples_out += samples;
   if (!finished && samples == 0) return;
-  if (finished) sequence.metrics.finished_s = seconds(now);
-  output.key = sequence.request.key;
-  output.metrics = sequence.metrics;
-  outputs.push_back(std::move(output));
+  outputs.push_back(outputs_.sign(sequence, std::move(*news)));
   if (finished) forget(sequence);
 }
 
 void GenerationEngine::end_with_error(Sequence& sequence, Status error,
                                       std::vector<StageOutput>& outputs) {
-  sequence.metrics.finished_s = seconds(Clock::now());
-  outputs.push_back(failed_output(sequence.request.key, std::move(error), sequence.metrics));
+  outputs.push_back(outputs_.failure(sequence, std::move(error)));
   forget(sequence);
 }
 
@@ -186,10 +177,6 @@ bool GenerationEngine::is_done(const Sequence& sequence) const {
 void GenerationEngine::forget(Sequence& sequence) {
   std::erase(order_, &sequence);
   sequences_.erase(sequence.request.key);
-}
-
-double GenerationEngine::seconds(Clock::time_point time) const {
-  return std::chrono::duration<double>(time - options_.epoch).count();
 }
 
 }  // namespace tutti::generation

@@ -34,7 +34,6 @@ class GenerationEngine final : public StageEngine {
   void end_if_done(Sequence& sequence, std::vector<StageOutput>& outputs);
   bool is_done(const Sequence& sequence) const;
   void forget(Sequence& sequence);
-  double seconds(Clock::time_point time) const;
 
   std::unique_ptr<GenerationModel> model_;
   DeviceExecutor& executor_;
@@ -43,7 +42,7 @@ class GenerationEngine final : public StageEngine {
   std::unordered_map<RequestKey, std::unique_ptr<Sequence>> sequences_;
   std::vector<Sequence*> order_;  // by arrival
   uint64_t num_admitted_ = 0;
-  std::vector<StageOutput> early_outputs_;  // made outside a step; the next one hands them out
+  SequenceOutputs outputs_;
 
   // Of the step in progress.
   std::span<const ScheduledFrames> scheduled_;

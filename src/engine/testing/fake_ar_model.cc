@@ -17,7 +17,8 @@ struct FakeSequence final : ArSequence {
   bool has(int32_t id) const { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
 
   int64_t& alive_count;
-  std::vector<int32_t> ids;  // the prompt, then what came from upstream
+  std::vector<int32_t> ids;   // the prompt, then what came from upstream
+  std::vector<bool> answers;  // of ids: from an earlier segment's answer
   bool last = false;
   int32_t picture = 0;
   int64_t exported = 0;
@@ -37,7 +38,8 @@ bool is_refused(const StagePayload& payload) {
 }
 
 bool is_picture_at(const FakeSequence& s, int64_t prompt, int64_t position) {
-  return position < prompt && is_picture(s.ids[static_cast<size_t>(position)]);
+  const auto p = static_cast<size_t>(position);
+  return position < prompt && is_picture(s.ids[p]) && !(p < s.answers.size() && s.answers[p]);
 }
 
 // What position `position` is fed with, in 24 bits, so that a float holds it.
@@ -86,6 +88,20 @@ Status FakeArModel::append(ArSequence& sequence, StagePayload payload, bool last
   FakeSequence& s = fake(sequence);
   s.ids.insert(s.ids.end(), payload.token_ids.begin(), payload.token_ids.end());
   s.last = last;
+  return {};
+}
+
+Status FakeArModel::extend(ArSequence& sequence, std::span<const int32_t> generated,
+                           const StageInput& input) {
+  if (is_refused(input.payload)) return invalid_argument("This segment is refused.");
+  FakeSequence& s = fake(sequence);
+  s.answers.resize(s.ids.size(), false);
+  s.ids.insert(s.ids.end(), generated.begin(), generated.end());
+  s.answers.resize(s.ids.size(), true);
+  s.ids.insert(s.ids.end(), input.payload.token_ids.begin(), input.payload.token_ids.end());
+  s.exported = 0;
+  s.new_positions.clear();
+  s.new_codes.clear();
   return {};
 }
 

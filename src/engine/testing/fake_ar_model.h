@@ -38,6 +38,8 @@ class FakeArModel final : public ArModel {
   const ArModelInfo& info() const override { return info_; }
   Result<std::unique_ptr<ArSequence>> start(const StageInput& input) override;
   Status append(ArSequence& sequence, StagePayload payload, bool last) override;
+  Status extend(ArSequence& sequence, std::span<const int32_t> generated,
+                const StageInput& input) override;
   int64_t prompt_length(const ArSequence& sequence) const override;
   std::span<const int32_t> prompt_token_ids(const ArSequence& sequence) const override;
   bool input_ready(const ArSequence& sequence, int64_t i) const override;

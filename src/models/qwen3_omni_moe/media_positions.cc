@@ -12,7 +12,7 @@ using Position = std::array<float, 3>;  // temporal, height, width
 // Positions in the order of the prompt; `next` is where the following piece starts.
 class Layout {
  public:
-  explicit Layout(size_t length) : length_(length) {}
+  Layout(size_t length, float start) : length_(length), next_(start) {}
 
   float next() const { return next_; }
   size_t size() const { return positions_.size(); }
@@ -55,7 +55,7 @@ class Layout {
  private:
   size_t length_;
   std::vector<Position> positions_;
-  float next_ = 0;
+  float next_;
 };
 
 // Merge squares of a picture or clip, frame after frame.
@@ -78,8 +78,9 @@ std::vector<Position> squares(const ThinkerConfig& config, const MediaInput& ite
 
 class Walker {
  public:
-  Walker(const ThinkerConfig& config, std::span<const int32_t> ids, const PromptMedia& media)
-      : config_(config), ids_(ids), layout_(ids.size()) {
+  Walker(const ThinkerConfig& config, std::span<const int32_t> ids, const PromptMedia& media,
+         float start)
+      : config_(config), ids_(ids), layout_(ids.size(), start) {
     for (const MediaInput& item : media.items) of(item.kind).items.push_back(&item);
     count_starts(media.audio_in_video);
   }
@@ -191,11 +192,11 @@ class Walker {
 }  // namespace
 
 RopeIndex media_positions(const ThinkerConfig& config, std::span<const int32_t> ids,
-                          const PromptMedia& media) {
+                          const PromptMedia& media, float start) {
   const bool sees = std::ranges::any_of(
       media.items, [](const MediaInput& item) { return item.kind != MediaKind::kAudio; });
-  if (!sees) return {};
-  return Walker(config, ids, media).walk();
+  if (!sees && start == 0) return {};
+  return Walker(config, ids, media, start).walk();
 }
 
 }  // namespace tutti::qwen3_omni_moe

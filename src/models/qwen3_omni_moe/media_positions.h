@@ -17,7 +17,8 @@ namespace tutti::qwen3_omni_moe {
 // pictures and clips is text throughout.
 // Source: get_rope_index of transformers' qwen3_omni_moe, step by step, so that mixtures come out
 // alike; where that fails on an odd prompt, the rest is laid out as text.
+// start: the first position, of a prompt that continues another.
 RopeIndex media_positions(const ThinkerConfig& config, std::span<const int32_t> ids,
-                          const PromptMedia& media);
+                          const PromptMedia& media, float start = 0);
 
 }  // namespace tutti::qwen3_omni_moe

@@ -111,6 +111,10 @@ Status Talker::append(ArSequence& base, StagePayload payload, bool last) {
   if (const auto hidden = payload.tensors.find("hidden"); hidden != payload.tensors.end()) {
     sequence.media.push_back(hidden->second);
   }
+  if (payload.tensors.contains("has_embeds")) {
+    return invalid_argument(
+        "Speech needs a prompt of text or token ids; this one has rows of embeddings.");
+  }
   if (prompt_length >= 0) {
     TUTTI_ASSIGN_OR_RETURN(sequence.layout, take_media(payload, config_.thinker));
   }

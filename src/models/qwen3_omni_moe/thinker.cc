@@ -15,6 +15,8 @@ namespace tutti::qwen3_omni_moe {
 
 namespace {
 
+constexpr int32_t kNoToken = -1;
+
 ThinkerSequence& as_thinker(ArSequence& sequence) {
   return static_cast<ThinkerSequence&>(sequence);
 }
@@ -44,6 +46,14 @@ int64_t ThinkerSequence::rows_before(int64_t position) const {
   return media_before[std::min(static_cast<size_t>(position), media_before.size() - 1)];
 }
 
+Tensor ThinkerSequence::given_row(int64_t position) const {
+  for (const GivenRows& run : given) {
+    const int64_t row = position - run.first;
+    if (row >= 0 && row < run.rows.rows()) return run.rows.slice(row, row + 1);
+  }
+  return {};
+}
+
 Thinker::Weights Thinker::load(WeightLoader& loader, const ThinkerConfig& config) {
   const DecoderConfig& c = config.text;
   Weights w;
@@ -69,46 +79,101 @@ Thinker::Thinker(const ThinkerConfig& config, int64_t accept_hidden_layer, Weigh
 }
 
 Result<std::unique_ptr<ArSequence>> Thinker::start(const StageInput& input) {
-  const auto& ids = input.payload.token_ids;
-  if (ids.empty()) return invalid_argument("The prompt is empty; expected at least one token.");
-  for (int32_t id : ids) {
+  auto sequence = std::make_unique<ThinkerSequence>();
+  TUTTI_RETURN_IF_ERROR(add_input(input, *sequence));
+  if (sequence->prompt.empty())
+    return invalid_argument("The prompt is empty; expected at least one token.");
+  return std::unique_ptr<ArSequence>(std::move(sequence));
+}
+
+Status Thinker::extend(ArSequence& base, std::span<const int32_t> generated,
+                       const StageInput& input) {
+  ThinkerSequence& sequence = as_thinker(base);
+  // An answer has no rows to accept.
+  if (sequence.accepted_until == std::ssize(sequence.prompt))
+    sequence.accepted_until += std::ssize(generated);
+  add_ids(generated, false, sequence);
+  sequence.exported = sequence.exported_rows = 0;
+  sequence.announced = false;
+  sequence.new_ids.clear();
+  return add_input(input, sequence);
+}
+
+// One per position: the tokens, or kNoToken for each given row.
+Result<std::vector<int32_t>> Thinker::input_ids(const StageInput& input) const {
+  const auto given = input.payload.tensors.find("embeds");
+  if (given != input.payload.tensors.end()) {
+    const Tensor& rows = given->second;
+    if (rows.rank() != 2 || rows.cols() != config_.text.hidden_size ||
+        rows.dtype() != DType::kF32 || !input.payload.token_ids.empty())
+      return internal_error("The embeddings of a prompt have the wrong shape or type.");
+    return std::vector<int32_t>(static_cast<size_t>(rows.rows()), kNoToken);
+  }
+  for (int32_t id : input.payload.token_ids) {
     if (id < 0 || id >= info_.vocab_size) {
       return invalid_argument("The prompt has token id " + std::to_string(id) +
                               "; this model has 0 to " + std::to_string(info_.vocab_size - 1) +
                               ".");
     }
   }
-  auto sequence = std::make_unique<ThinkerSequence>();
-  sequence->prompt = ids;
-  count_placeholders(*sequence);
-  TUTTI_RETURN_IF_ERROR(take_prompt_media(input, *sequence));
-  return std::unique_ptr<ArSequence>(std::move(sequence));
+  return input.payload.token_ids;
 }
 
-void Thinker::count_placeholders(ThinkerSequence& sequence) const {
-  const auto is_media = [&](int32_t id) { return config_.is_media_token(id); };
-  if (std::ranges::none_of(sequence.prompt, is_media)) return;
-  sequence.media_before.reserve(sequence.prompt.size() + 1);
-  int32_t count = 0;
-  for (const int32_t id : sequence.prompt) {
-    sequence.media_before.push_back(count);
-    count += is_media(id) ? 1 : 0;
-  }
-  sequence.media_before.push_back(count);
-}
-
-Status Thinker::take_prompt_media(const StageInput& input, ThinkerSequence& sequence) const {
+// Puts input behind all that the sequence has.
+Status Thinker::add_input(const StageInput& input, ThinkerSequence& sequence) const {
+  TUTTI_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, input_ids(input));
   TUTTI_ASSIGN_OR_RETURN(PromptMedia media, take_media(input.payload, config_));
-  if (media.items.empty()) return Status();
-  TUTTI_ASSIGN_OR_RETURN(sequence.media_rows, locate_media(config_, sequence.prompt, media));
+  std::vector<MediaRow> rows;
+  if (!media.items.empty()) {
+    TUTTI_ASSIGN_OR_RETURN(rows, locate_media(config_, ids, media));
+    for (const MediaInput& item : media.items) {
+      if (!item.features.defined()) return internal_error("A media item has no features.");
+    }
+  }
+  const auto length = std::ssize(sequence.prompt);
+  const bool sees = std::ranges::any_of(
+      media.items, [](const MediaInput& item) { return item.kind != MediaKind::kAudio; });
+  if (sees) {
+    const RopeIndex next = media_positions(config_, ids, media, sequence.rope.at(0, length));
+    sequence.rope = sequence.rope.followed_by(length, next, std::ssize(ids));
+  }
+  if (const auto given = input.payload.tensors.find("embeds"); given != input.payload.tensors.end())
+    sequence.given.push_back({length, given->second});
+  add_ids(ids, true, sequence);
+  add_media(std::move(media), rows, sequence);
+  return Status();
+}
+
+// Placeholders are those of inputs; an answer's ids are text.
+void Thinker::add_ids(std::span<const int32_t> ids, bool is_input,
+                      ThinkerSequence& sequence) const {
+  const auto is_placeholder = [&](int32_t id) { return is_input && config_.is_media_token(id); };
+  auto& before = sequence.media_before;
+  if (!before.empty() || std::ranges::any_of(ids, is_placeholder)) {
+    if (before.empty()) before.assign(sequence.prompt.size() + 1, 0);
+    before.reserve(before.size() + ids.size());
+    for (const int32_t id : ids) before.push_back(before.back() + (is_placeholder(id) ? 1 : 0));
+  }
+  sequence.prompt.insert(sequence.prompt.end(), ids.begin(), ids.end());
+  if (!sequence.media_rows.empty()) sequence.media_rows.resize(sequence.prompt.size());
+}
+
+// rows: of the positions added last.
+void Thinker::add_media(PromptMedia media, std::span<const MediaRow> rows,
+                        ThinkerSequence& sequence) const {
+  if (media.items.empty()) return;
+  const auto known = static_cast<int32_t>(sequence.media.size());
+  sequence.media_rows.resize(sequence.prompt.size() - rows.size());
+  for (MediaRow row : rows) {
+    if (row.item >= 0) row.item += known;
+    sequence.media_rows.push_back(row);
+  }
   for (MediaInput& item : media.items) {
-    if (!item.features.defined()) return internal_error("A media item has no features.");
     sequence.media.push_back({item, nullptr});
     item.features = Tensor();
+    sequence.layout.items.push_back(std::move(item));
   }
-  sequence.rope = media_positions(config_, sequence.prompt, media);
-  sequence.layout = std::move(media);
-  return Status();
+  sequence.layout.audio_in_video |= media.audio_in_video;
 }
 
 Status Thinker::append(ArSequence&, StagePayload payload, bool) {
@@ -130,13 +195,15 @@ Tensor Thinker::forward(OpContext& ctx, const ArBatch& batch) {
   const Tensor ids = ctx.workspace.tensor({batch.num_tokens}, DType::kI32);
   int32_t* id = ids.data<int32_t>();
   for (const ArBatchItem& item : batch.items) {
-    for (int64_t i = 0; i < item.count; ++i) *id++ = token_at(item, item.start + i);
+    // A given row takes the place of whatever is looked up for it.
+    for (int64_t i = 0; i < item.count; ++i) *id++ = std::max(token_at(item, item.start + i), 0);
   }
   const Tensor positions = batch_positions(
       ctx, batch, [](const ArSequence& s) -> const RopeIndex& { return as_thinker(s).rope; });
   if (probe_) probe_("position_ids", positions);
   const Tensor x = ctx.workspace.tensor({batch.num_tokens, config_.text.hidden_size});
   ops::embedding(ctx, ids, weights_.embed_tokens, x);
+  merge_given(ctx, batch, x);
   encode_media(ctx, batch);
   merge_media(ctx, x);
   const auto num_layers = weights_.stack.layers.size();
@@ -200,6 +267,20 @@ void Thinker::encode_media(OpContext& ctx, const ArBatch& batch) {
   }
 }
 
+void Thinker::merge_given(OpContext& ctx, const ArBatch& batch, const Tensor& x) const {
+  int64_t first_row = 0;
+  for (const ArBatchItem& item : batch.items) {
+    for (const auto& [first, rows] : as_thinker(*item.sequence).given) {
+      const int64_t begin = std::max(first, item.start);
+      const int64_t end = std::min(first + rows.rows(), item.start + item.count);
+      if (begin >= end) continue;
+      const int64_t to = first_row + begin - item.start;
+      ops::copy(ctx, rows.slice(begin - first, end - first), x.slice(to, to + end - begin));
+    }
+    first_row += item.count;
+  }
+}
+
 void Thinker::merge_media(OpContext& ctx, const Tensor& x) const {
   for (const MediaRun& run : media_runs_) {
     ops::copy(ctx, run.media->embeds.slice(run.media_row, run.media_row + run.count),
@@ -224,16 +305,23 @@ void Thinker::export_ids(const ArBatchItem& item) const {
   ThinkerSequence& sequence = as_thinker(*item.sequence);
   const int64_t end = item.start + item.count;
   for (; sequence.exported < end; ++sequence.exported) {
-    sequence.new_ids.push_back(token_at(item, sequence.exported));
+    const int64_t p = sequence.exported;
+    const int32_t id = token_at(item, p);
+    // In an earlier answer a placeholder's id stands for no row; that part is not spoken.
+    const bool stray = p < std::ssize(sequence.prompt) && config_.is_media_token(id) &&
+                       !sequence.is_placeholder(p);
+    sequence.new_ids.push_back(stray ? 0 : id);
   }
 }
 
-// Where the rows of placeholders are kept, made when the first is needed.
+// Where the rows of placeholders are kept, made when the first is needed; made anew, with those
+// that are there, for a further segment, because payloads that are out share the old ones.
 Tensor Thinker::accepted_rows(ThinkerSequence& sequence) const {
-  if (!sequence.accepted.defined()) {
-    sequence.accepted =
-        Tensor::empty({sequence.media_before.back(), config_.text.hidden_size}, DType::kF32);
-  }
+  const int64_t all = sequence.media_before.back();
+  const Tensor old = sequence.accepted;
+  if (old.defined() && old.rows() == all) return old;
+  sequence.accepted = Tensor::empty({all, config_.text.hidden_size}, DType::kF32);
+  if (old.defined()) std::memcpy(sequence.accepted.raw_data(), old.raw_data(), old.bytes());
   return sequence.accepted;
 }
 
@@ -255,7 +343,7 @@ void Thinker::accept_hidden(OpContext& ctx, const ArBatch& batch, const Tensor& 
     const Tensor index = ctx.workspace.tensor({n}, DType::kI32);
     int32_t* to = index.data<int32_t>();
     for (int64_t p = begin; p < end; ++p) {
-      if (config_.is_media_token(sequence.prompt[p])) *to++ = static_cast<int32_t>(row + p);
+      if (sequence.is_placeholder(p)) *to++ = static_cast<int32_t>(row + p);
     }
     const Tensor rows =
         accepted_rows(sequence).slice(sequence.rows_before(begin), sequence.rows_before(end));
@@ -272,6 +360,7 @@ StagePayload Thinker::take_payload(ArSequence& base) {
     payload.tensors["prompt_length"] = Tensor::from_vector(
         std::vector<int32_t>{static_cast<int32_t>(sequence.prompt.size())}, {1});
     put_media(sequence.layout, false, payload);
+    if (!sequence.given.empty()) payload.tensors["has_embeds"] = Tensor::zeros({1}, DType::kI32);
   }
   payload.token_ids = std::exchange(sequence.new_ids, {});
   const int64_t rows = sequence.rows_before(sequence.exported);
@@ -286,10 +375,10 @@ StagePayload Thinker::take_payload(ArSequence& base) {
 
 MediaHash Thinker::content_hash(const ArSequence& base, int64_t begin, int64_t end) const {
   const ThinkerSequence& sequence = as_thinker(base);
-  const auto prompt_length = static_cast<int64_t>(sequence.prompt.size());
   MediaHash hash;
   for (int64_t p = begin; p < end; ++p) {
-    const bool media = p < prompt_length && config_.is_media_token(sequence.prompt[p]);
+    const bool media = sequence.is_placeholder(p);
+    const Tensor given = sequence.given_row(p);
     std::array<uint64_t, 3> at{};
     bool moved = false;
     for (int axis = 0; axis < 3; ++axis) {
@@ -297,12 +386,14 @@ MediaHash Thinker::content_hash(const ArSequence& base, int64_t begin, int64_t e
       at[static_cast<size_t>(axis)] = std::bit_cast<uint32_t>(position);
       moved |= position != static_cast<float>(p);
     }
-    if (!media && !moved) continue;  // text as in a prompt without media
+    if (!media && !moved && !given.defined()) continue;  // text as in a prompt without media
     const MediaRow row =
         media && !sequence.media_rows.empty() ? sequence.media_rows[p] : MediaRow{};
-    const MediaHash item = row.item < 0 ? MediaHash{} : sequence.media[row.item].input.hash;
+    MediaHash item = row.item < 0 ? MediaHash{} : sequence.media[row.item].input.hash;
+    if (given.defined()) item = hash_media(given, {});
+    const uint64_t what = media ? 1 : given.defined() ? 2 : 0;
     const std::array<uint64_t, 9> numbers = {hash.high, hash.low, at[0],
-                                             at[1],     at[2],    media ? uint64_t{1} : uint64_t{0},
+                                             at[1],     at[2],    what,
                                              item.high, item.low, static_cast<uint64_t>(row.row)};
     hash = hash_numbers(numbers);
   }

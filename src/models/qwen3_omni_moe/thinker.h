@@ -2,15 +2,17 @@
 // goes out as payload.
 //
 // Payload in: the prompt's token_ids with a placeholder for each row of an item, and its media
-// (prompt_media.h). An item is encoded in the step that computes its first position; its rows
-// replace the placeholders' embeddings, and DeepStack adds further ones behind the first layers.
-// Payload out: token_ids of the positions that a step has computed: the prompt's with the prefill,
-// then each generated token when it is fed back, so that the last one (the end token, or the one at
-// max_tokens) never goes out, as in the reference. "prompt_length" [1] I32 and the media's layout
-// come with the first chunk; "hidden" [n, hidden_size] F32 holds the rows of media positions among
-// them, as output by layer accept_hidden_layer. Those rows are what the prefix cache keeps beside
-// KV blocks: positions that were skipped go out as if they had been computed.
-// Thread: the stage's replica thread.
+// (prompt_media.h); or "embeds" [n, hidden_size] F32, rows in place of token embeddings. An item is
+// encoded in the step that computes its first position; its rows replace the placeholders'
+// embeddings, and DeepStack adds further ones behind the first layers. Payload out: token_ids of
+// the positions that a step has computed: the prompt's with the prefill, then each generated token
+// when it is fed back, so that the last one (the end token, or the one at max_tokens) never goes
+// out, as in the reference. "prompt_length" [1] I32 and the media's layout come with the first
+// chunk; "hidden" [n, hidden_size] F32 holds the rows of media positions among them, as output by
+// layer accept_hidden_layer. Those rows are what the prefix cache keeps beside KV blocks: positions
+// that were skipped go out as if they had been computed. A further segment continues ids, rotary
+// positions and media rows as if all had been one prompt; its payload tells of the whole context
+// again. An answer's ids are text, whatever they are. Thread: the stage's replica thread.
 #pragma once
 
 #include <memory>
@@ -23,12 +25,17 @@
 namespace tutti::qwen3_omni_moe {
 
 struct ThinkerSequence final : ArSequence {
-  std::vector<int32_t> prompt;
+  std::vector<int32_t> prompt;  // kNoToken where rows were given instead
   RopeIndex rope;
   PromptMedia layout;                 // without features
   std::vector<MediaState> media;      // items of the layout
   std::vector<MediaRow> media_rows;   // of each prompt position; empty without media
   std::vector<int32_t> media_before;  // [prompt + 1] placeholders before each; empty: none at all
+  struct GivenRows {
+    int64_t first = 0;  // position
+    Tensor rows;
+  };
+  std::vector<GivenRows> given;
   int64_t exported = 0;    // positions whose ids have gone out; recomputed ones don't go again
   bool announced = false;  // the prompt's length has gone out
   std::vector<int32_t> new_ids;
@@ -39,6 +46,11 @@ struct ThinkerSequence final : ArSequence {
   int64_t exported_rows = 0;
 
   int64_t rows_before(int64_t position) const;
+  bool is_placeholder(int64_t position) const {
+    return rows_before(position + 1) > rows_before(position);
+  }
+  // The row given for a position; undefined when it has a token.
+  Tensor given_row(int64_t position) const;
 };
 
 class Thinker final : public ArModel {
@@ -49,6 +61,7 @@ class Thinker final : public ArModel {
     Linear lm_head;
     Towers towers;
     LoraTargets lora_targets;
+    std::shared_ptr<const void> shared = nullptr;  // the load whose handles these are copies of
   };
   static Weights load(WeightLoader& loader, const ThinkerConfig& config);
 
@@ -59,6 +72,8 @@ class Thinker final : public ArModel {
   const LoraTargets& lora_targets() const override { return weights_.lora_targets; }
   Result<std::unique_ptr<ArSequence>> start(const StageInput& input) override;
   Status append(ArSequence& sequence, StagePayload payload, bool last) override;
+  Status extend(ArSequence& sequence, std::span<const int32_t> generated,
+                const StageInput& input) override;
   int64_t prompt_length(const ArSequence& sequence) const override;
   std::span<const int32_t> prompt_token_ids(const ArSequence& sequence) const override;
   bool input_ready(const ArSequence&, int64_t) const override { return true; }
@@ -80,8 +95,12 @@ class Thinker final : public ArModel {
     int64_t batch_row = 0;
     int64_t count = 0;
   };
-  void count_placeholders(ThinkerSequence& sequence) const;
-  Status take_prompt_media(const StageInput& input, ThinkerSequence& sequence) const;
+  Result<std::vector<int32_t>> input_ids(const StageInput& input) const;
+  Status add_input(const StageInput& input, ThinkerSequence& sequence) const;
+  void add_ids(std::span<const int32_t> ids, bool is_input, ThinkerSequence& sequence) const;
+  void add_media(PromptMedia media, std::span<const MediaRow> rows,
+                 ThinkerSequence& sequence) const;
+  void merge_given(OpContext& ctx, const ArBatch& batch, const Tensor& x) const;
   void encode_media(OpContext& ctx, const ArBatch& batch);
   void merge_media(OpContext& ctx, const Tensor& x) const;
   void add_deepstack(OpContext& ctx, size_t level, const Tensor& x) const;
