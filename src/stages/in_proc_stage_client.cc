@@ -8,7 +8,6 @@
 #include "base/dual_queue.h"
 #include "base/log.h"
 #include "base/thread.h"
-#include "stages/replica_core.h"
 
 namespace tutti {
 namespace {
@@ -98,7 +97,7 @@ void InProcStageClient::run(const std::shared_ptr<Shared>& shared) {
     if (!engine) {
       s.die(std::move(engine).error());
     } else {
-      ReplicaCore core(s.stage, s.graph, std::move(engine).value());
+      ReplicaCore core(s.stage, s.graph, std::move(engine).value(), s.factory);
       s.publish(core.stats());
       s.post(ReadyEvent{});
       serve(s, core);

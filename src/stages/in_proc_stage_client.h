@@ -5,17 +5,12 @@
 // replica that does not end in time can be left behind without dangling references.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <thread>
 
-#include "stages/stage_client.h"
+#include "stages/replica_core.h"
 
 namespace tutti {
-
-// Makes the engine, on the replica's thread. The function object lives as long as the engine, so it
-// may own what the engine borrows (executor, pipeline).
-using StageEngineFactory = std::function<Result<std::unique_ptr<StageEngine>>()>;
 
 struct InProcOptions {
   size_t mailbox_capacity = 1024;
@@ -38,7 +33,7 @@ class InProcStageClient final : public StageClient {
  private:
   struct Shared;
   static void run(const std::shared_ptr<Shared>& shared);
-  static void serve(Shared& shared, class ReplicaCore& core);
+  static void serve(Shared& shared, ReplicaCore& core);
 
   std::shared_ptr<Shared> shared_;
   std::thread thread_;

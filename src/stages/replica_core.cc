@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <exception>
 
 namespace tutti {
@@ -14,6 +15,12 @@ StageOutput failed_output(RequestKey key, Status error) {
   output.delta.finish_reason = FinishReason::kError;
   output.error = std::move(error);
   return output;
+}
+
+// Since the chunk left its stage; 0 when that was not noted.
+double seconds_under_way(const UpstreamChunk& chunk) {
+  if (chunk.sent == TimePoint()) return 0;
+  return std::max(0.0, to_seconds(Clock::steady().now() - chunk.sent));
 }
 
 }  // namespace
@@ -29,10 +36,22 @@ Status status_of_current_exception(const std::string& what_failed) {
 }
 
 ReplicaCore::ReplicaCore(StageId stage, std::shared_ptr<const StageGraph> graph,
-                         std::unique_ptr<StageEngine> engine)
-    : stage_(stage.value), graph_(std::move(graph)), engine_(std::move(engine)) {}
+                         std::unique_ptr<StageEngine> engine, StageEngineFactory factory)
+    : stage_(stage.value),
+      graph_(std::move(graph)),
+      engine_(std::move(engine)),
+      factory_(std::move(factory)) {}
+
+Status ReplicaCore::check_awake() const {
+  if (sleep_level_ == 0) return {};
+  return unavailable(fmt::format("The replica of {} sleeps (level {}); wake_up lets it take requests again.",
+                                 graph_->describe(stage_), sleep_level_));
+}
 
 Status ReplicaCore::submit(SubmitCommand& command) {
+  TUTTI_RETURN_IF_ERROR(check_awake());
+  for (const UpstreamChunk& chunk : command.chunks)
+    command.request->transfer_s += seconds_under_way(chunk);
   if (!command.chunks.empty()) {
     TUTTI_ASSIGN_OR_RETURN(command.request->input.payload,
                            process_edge(*graph_, stage_, std::move(command.chunks)));
@@ -44,26 +63,19 @@ Status ReplicaCore::submit(SubmitCommand& command) {
 Status ReplicaCore::append(ChunkCommand& command) {
   std::vector<UpstreamChunk> chunks;
   chunks.push_back(std::move(command.chunk));
-  StageChunk chunk{.key = command.key, .payload = {}, .last = command.complete};
+  StageChunk chunk{.key = command.key,
+                   .payload = {},
+                   .last = command.complete,
+                   .transfer_s = seconds_under_way(chunks.front())};
   TUTTI_ASSIGN_OR_RETURN(chunk.payload, process_edge(*graph_, stage_, std::move(chunks)));
   if (chunk.payload.empty() && !chunk.last) return {};
   engine_->append(std::move(chunk));
   return {};
 }
 
-Result<std::string> ReplicaCore::call(const RpcCommand& command) {
-  if (command.method == "ping") return std::string("\"pong\"");
-  if (command.method == "reset_mm_cache") {
-    engine_->reset_mm_cache();
-    return std::string("null");
-  }
-  return not_found(fmt::format(
-      "The control method '{}' is unknown; this stage has: ping, reset_mm_cache.", command.method));
-}
-
 void ReplicaCore::apply(StageCommand command, std::vector<StageOutput>& outputs) {
   if (const auto* abort = std::get_if<AbortCommand>(&command)) {
-    std::optional<StageOutput> held = engine_->abort(abort->key);
+    std::optional<StageOutput> held = engine_ ? engine_->abort(abort->key) : std::nullopt;
     answers_.push_back(AbortedEvent{abort->key, held ? std::move(*held) : StageOutput{}});
     return;
   }
@@ -79,17 +91,17 @@ void ReplicaCore::apply(StageCommand command, std::vector<StageOutput>& outputs)
       status = submit(*submitted);
     } else if (auto* segment = std::get_if<SegmentCommand>(&command)) {
       key = segment->segment.key;
-      status = engine_->extend(std::move(segment->segment));
+      if (engine_) status = engine_->extend(std::move(segment->segment));
     } else {
       key = std::get<ChunkCommand>(command).key;
-      status = append(std::get<ChunkCommand>(command));
+      if (engine_) status = append(std::get<ChunkCommand>(command));
     }
   } catch (...) {
     status = status_of_current_exception("Taking input");
   }
   if (status.ok()) return;
   // The engine may or may not have kept it; unknown keys are ignored.
-  engine_->abort(key);
+  if (engine_) engine_->abort(key);
   outputs.push_back(failed_output(key, std::move(status)));
 }
 

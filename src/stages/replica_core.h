@@ -1,11 +1,17 @@
 // ReplicaCore: what a replica does with a command and with a step, whatever thread or process it
 // runs in. Turns every failure of one sequence into that sequence's last output.
 //
+// Control methods (replica_control.cc) take their arguments as a JSON object and answer with JSON.
+// A paused replica takes commands and steps no further; a sleeping one refuses requests too, and
+// has given back its KV cache (level 1) or its whole engine (level 2).
 // Thread: the replica's own. Invariants: each submitted sequence yields exactly one output with
 // `finished`, unless it was aborted or the replica failed.
 #pragma once
 
+#include <boost/json/fwd.hpp>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,30 +21,52 @@
 namespace tutti {
 
 using CommandAnswer = std::variant<AbortedEvent, RpcEvent>;
+// Makes the engine, on the replica's thread. The function object lives as long as the engine, so it
+// may own what the engine borrows (executor, pipeline).
+using StageEngineFactory = std::function<Result<std::unique_ptr<StageEngine>>()>;
 
 class ReplicaCore {
  public:
+  // factory: makes the engine again after a sleep of level 2; without it there is none.
   ReplicaCore(StageId stage, std::shared_ptr<const StageGraph> graph,
-              std::unique_ptr<StageEngine> engine);
+              std::unique_ptr<StageEngine> engine, StageEngineFactory factory = {});
 
   // Failures of the command's sequence are appended to `outputs`.
   void apply(StageCommand command, std::vector<StageOutput>& outputs);
-  bool has_runnable_work() const { return engine_->has_runnable_work(); }
+  bool has_runnable_work() const {
+    return !paused_ && sleep_level_ == 0 && engine_->has_runnable_work();
+  }
   // Not OK: the step threw, the engine's state is uncertain and the replica must not go on.
   Status step(std::vector<StageOutput>& outputs);
   // Answers to aborts and control methods since the last call. They come after the outputs that
   // apply() and step() have appended.
   std::vector<CommandAnswer> take_answers() { return std::exchange(answers_, {}); }
-  EngineStats stats() const { return engine_->stats(); }
+  EngineStats stats() const { return engine_ ? engine_->stats() : EngineStats(); }
 
  private:
   Status submit(SubmitCommand& command);
   Status append(ChunkCommand& command);
+  Status check_awake() const;
+
+  // Control methods.
+  struct Method;
+  static std::span<const Method> methods();
   Result<std::string> call(const RpcCommand& command);
+  Result<std::string> ping(const boost::json::object& args);
+  Result<std::string> report_stats(const boost::json::object& args);
+  Result<std::string> reset_prefix_cache(const boost::json::object& args);
+  Result<std::string> reset_mm_cache(const boost::json::object& args);
+  Result<std::string> pause(const boost::json::object& args);
+  Result<std::string> resume(const boost::json::object& args);
+  Result<std::string> sleep(const boost::json::object& args);
+  Result<std::string> wake_up(const boost::json::object& args);
 
   const int32_t stage_;
   const std::shared_ptr<const StageGraph> graph_;
-  const std::unique_ptr<StageEngine> engine_;
+  std::unique_ptr<StageEngine> engine_;  // null: asleep at level 2
+  const StageEngineFactory factory_;
+  bool paused_ = false;
+  int sleep_level_ = 0;
   std::vector<CommandAnswer> answers_;
 };
 

@@ -1,0 +1,158 @@
+// The control methods of a replica.
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+
+#include "base/strings.h"
+#include "stages/replica_core.h"
+
+namespace tutti {
+
+namespace json = boost::json;
+
+struct ReplicaCore::Method {
+  std::string name;
+  std::vector<std::string> args;
+  Result<std::string> (ReplicaCore::*run)(const json::object& args);
+};
+
+namespace {
+
+std::string null_result() { return "null"; }
+
+Result<json::object> parse_args(const RpcCommand& command) {
+  if (command.args_json.empty()) return json::object();
+  boost::system::error_code error;
+  json::value value = json::parse(command.args_json, error);
+  if (!error && value.is_object()) return std::move(value.as_object());
+  if (!error && value.is_null()) return json::object();
+  return invalid_argument(fmt::format("The arguments of '{}' are not a JSON object: {}.",
+                                      command.method, command.args_json.substr(0, 80)));
+}
+
+Status check_args(const std::string& method, const json::object& args,
+                  const std::vector<std::string>& allowed) {
+  for (const auto& [key, value] : args) {
+    const std::string name(key);
+    if (std::find(allowed.begin(), allowed.end(), name) != allowed.end()) continue;
+    return invalid_argument(
+        fmt::format("The control method '{}' has no argument '{}'; it takes {}.", method, name,
+                    allowed.empty() ? "none" : join(allowed)));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::span<const ReplicaCore::Method> ReplicaCore::methods() {
+  static const std::vector<Method> all = {
+      {"ping", {}, &ReplicaCore::ping},
+      {"stats", {}, &ReplicaCore::report_stats},
+      {"reset_prefix_cache", {}, &ReplicaCore::reset_prefix_cache},
+      {"reset_mm_cache", {}, &ReplicaCore::reset_mm_cache},
+      {"pause", {}, &ReplicaCore::pause},
+      {"resume", {}, &ReplicaCore::resume},
+      {"sleep", {"level"}, &ReplicaCore::sleep},
+      {"wake_up", {}, &ReplicaCore::wake_up},
+  };
+  return all;
+}
+
+Result<std::string> ReplicaCore::call(const RpcCommand& command) {
+  try {
+    std::vector<std::string> names;
+    for (const Method& method : methods()) {
+      names.push_back(method.name);
+      if (method.name != command.method) continue;
+      TUTTI_ASSIGN_OR_RETURN(const json::object args, parse_args(command));
+      TUTTI_RETURN_IF_ERROR(check_args(command.method, args, method.args));
+      return (this->*method.run)(args);
+    }
+    if (engine_) {
+      if (auto result = engine_->control(command.method, command.args_json)) return *result;
+      for (std::string& name : engine_->control_methods()) names.push_back(std::move(name));
+    }
+    return not_found(fmt::format("The control method '{}' is unknown; this stage has: {}.",
+                                 command.method, join(names)));
+  } catch (...) {
+    return status_of_current_exception("The control method '" + command.method + "'");
+  }
+}
+
+Result<std::string> ReplicaCore::ping(const json::object&) { return std::string("\"pong\""); }
+
+Result<std::string> ReplicaCore::report_stats(const json::object&) {
+  const EngineStats s = stats();
+  const char* state = sleep_level_ > 0 ? "asleep" : paused_ ? "paused" : "running";
+  return json::serialize(json::object{{"state", state},
+                                      {"waiting", s.waiting},
+                                      {"running", s.running},
+                                      {"blocked", s.blocked},
+                                      {"kv_blocks_total", s.kv_blocks_total},
+                                      {"kv_blocks_used", s.kv_blocks_used},
+                                      {"preemptions", s.preemptions},
+                                      {"prefix_query_tokens", s.prefix_query_tokens},
+                                      {"prefix_hit_tokens", s.prefix_hit_tokens},
+                                      {"steps", s.steps},
+                                      {"busy_s", s.busy_s}});
+}
+
+Result<std::string> ReplicaCore::reset_prefix_cache(const json::object&) {
+  if (engine_) engine_->reset_prefix_cache();
+  return null_result();
+}
+
+Result<std::string> ReplicaCore::reset_mm_cache(const json::object&) {
+  if (engine_) engine_->reset_mm_cache();
+  return null_result();
+}
+
+Result<std::string> ReplicaCore::pause(const json::object&) {
+  paused_ = true;
+  return null_result();
+}
+
+Result<std::string> ReplicaCore::resume(const json::object&) {
+  paused_ = false;
+  return null_result();
+}
+
+Result<std::string> ReplicaCore::sleep(const json::object& args) {
+  int level = 1;
+  if (const json::value* given = args.if_contains("level")) {
+    const int64_t* number = given->if_int64();
+    if (number == nullptr || (*number != 1 && *number != 2)) {
+      return invalid_argument(
+                 fmt::format(
+                     "`level` is {}; it must be 1 (the KV cache is given back) or 2 (the weights "
+                     "too).",
+                     json::serialize(*given)))
+          .with_param("level");
+    }
+    level = static_cast<int>(*number);
+  }
+  if (sleep_level_ >= level) return null_result();
+  const EngineStats s = stats();
+  if (const int64_t live = s.waiting + s.running; live > 0) {
+    return invalid_argument(fmt::format("The replica of {} cannot sleep: {} request{} in progress.",
+                                        graph_->describe(stage_), live,
+                                        live == 1 ? " is" : "s are"));
+  }
+  if (level == 2 && !factory_)
+    return unimplemented("This replica cannot give its weights back; `level` 1 is allowed.");
+  if (sleep_level_ == 0) TUTTI_RETURN_IF_ERROR(engine_->sleep());
+  if (level == 2) engine_.reset();
+  sleep_level_ = level;
+  return null_result();
+}
+
+Result<std::string> ReplicaCore::wake_up(const json::object&) {
+  if (sleep_level_ == 1) TUTTI_RETURN_IF_ERROR(engine_->wake_up());
+  if (sleep_level_ == 2) {
+    TUTTI_ASSIGN_OR_RETURN(engine_, factory_());
+  }
+  sleep_level_ = 0;
+  return null_result();
+}
+
+}  // namespace tutti

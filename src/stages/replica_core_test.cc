@@ -1,0 +1,130 @@
+// Control methods of a replica: what they do, and the sentences of their errors.
+#include "stages/replica_core.h"
+
+#include <gtest/gtest.h>
+
+#include "stages/testing/fake_stage_engine.h"
+
+namespace tutti {
+namespace {
+
+class ReplicaCoreTest : public ::testing::Test {
+ protected:
+  void make(StageEngineFactory factory = {}) {
+    auto graph = StageGraph::build({fake::fake_spec("thinker", {}, "text")});
+    ASSERT_TRUE(graph.ok());
+    core_ = std::make_unique<ReplicaCore>(StageId(0),
+                                          std::make_shared<const StageGraph>(*graph),
+                                          std::make_unique<fake::FakeStageEngine>(0, true),
+                                          std::move(factory));
+  }
+  void SetUp() override { make(); }
+
+  Result<std::string> call(const std::string& method, const std::string& args = "") {
+    std::vector<StageOutput> outputs;
+    core_->apply(RpcCommand{7, method, args}, outputs);
+    std::vector<CommandAnswer> answers = core_->take_answers();
+    EXPECT_EQ(answers.size(), 1u);
+    const auto& event = std::get<RpcEvent>(answers.at(0));
+    EXPECT_EQ(event.ticket, 7u);
+    return event.result_json;
+  }
+  std::string error(const std::string& method, const std::string& args = "") {
+    const Result<std::string> result = call(method, args);
+    return result.ok() ? "" : result.error().message();
+  }
+  std::vector<StageOutput> submit(uint64_t key, int32_t tokens) {
+    auto request = std::make_unique<StageRequest>();
+    request->key = RequestKey(key);
+    request->sampling_params.max_tokens = tokens;
+    std::vector<StageOutput> outputs;
+    core_->apply(SubmitCommand{std::move(request), {}, true}, outputs);
+    return outputs;
+  }
+  void run() {
+    std::vector<StageOutput> outputs;
+    while (core_->has_runnable_work()) ASSERT_TRUE(core_->step(outputs).ok());
+  }
+
+  std::unique_ptr<ReplicaCore> core_;
+};
+
+TEST_F(ReplicaCoreTest, AnUnknownMethodListsTheKnownOnes) {
+  EXPECT_EQ(call("ping").value(), "\"pong\"");
+  const Result<std::string> result = call("dance");
+  EXPECT_EQ(result.error().code(), StatusCode::kNotFound);
+  EXPECT_EQ(result.error().message(),
+            "The control method 'dance' is unknown; this stage has: ping, stats, "
+            "reset_prefix_cache, reset_mm_cache, pause, resume, sleep, wake_up, start_profile, "
+            "stop_profile.");
+}
+
+TEST_F(ReplicaCoreTest, ArgumentsAreJsonObjectsWithKnownNames) {
+  EXPECT_EQ(error("ping", "[1]"), "The arguments of 'ping' are not a JSON object: [1].");
+  EXPECT_EQ(error("ping", "{"), "The arguments of 'ping' are not a JSON object: {.");
+  EXPECT_EQ(error("ping", R"({"loud": true})"),
+            "The control method 'ping' has no argument 'loud'; it takes none.");
+  EXPECT_EQ(error("sleep", R"({"levle": 1})"),
+            "The control method 'sleep' has no argument 'levle'; it takes level.");
+  EXPECT_EQ(error("sleep", R"({"level": 3})"),
+            "`level` is 3; it must be 1 (the KV cache is given back) or 2 (the weights too).");
+  EXPECT_TRUE(call("reset_prefix_cache", "{}").ok());
+  EXPECT_TRUE(call("reset_mm_cache", "null").ok());
+}
+
+TEST_F(ReplicaCoreTest, APausedReplicaTakesCommandsAndDoesNotStep) {
+  ASSERT_TRUE(call("pause").ok());
+  EXPECT_TRUE(submit(1, 4).empty());
+  EXPECT_TRUE(submit(2, 4).empty());
+  EXPECT_FALSE(core_->has_runnable_work());
+  EXPECT_NE(call("stats").value().find("\"state\":\"paused\""), std::string::npos);
+  std::vector<StageOutput> outputs;
+  core_->apply(AbortCommand{RequestKey(1)}, outputs);
+  EXPECT_EQ(core_->take_answers().size(), 1u);
+  ASSERT_TRUE(call("resume").ok());
+  EXPECT_TRUE(core_->has_runnable_work());
+  run();
+}
+
+TEST_F(ReplicaCoreTest, SleepsOnlyWithoutRequestsAndRefusesThemMeanwhile) {
+  submit(1, 4);
+  EXPECT_EQ(error("sleep"), "The replica of stage 0 (thinker) cannot sleep: 1 request is in progress.");
+  run();
+  ASSERT_TRUE(call("sleep").ok());
+  const std::vector<StageOutput> refused = submit(2, 4);
+  ASSERT_EQ(refused.size(), 1u);
+  EXPECT_EQ(refused[0].error.code(), StatusCode::kUnavailable);
+  EXPECT_EQ(refused[0].error.message(),
+            "The replica of stage 0 (thinker) sleeps (level 1); wake_up lets it take requests again.");
+  EXPECT_EQ(error("sleep", R"({"level": 2})"),
+            "This replica cannot give its weights back; `level` 1 is allowed.");
+  ASSERT_TRUE(call("wake_up").ok());
+  EXPECT_TRUE(submit(3, 4).empty());
+  run();
+}
+
+TEST_F(ReplicaCoreTest, TheDeepestSleepMakesTheEngineAgain) {
+  int made = 0;
+  bool fails = true;
+  make([&]() -> Result<std::unique_ptr<StageEngine>> {
+    if (fails) return not_found("The weights are gone.");
+    ++made;
+    return std::unique_ptr<StageEngine>(std::make_unique<fake::FakeStageEngine>(0, true));
+  });
+  ASSERT_TRUE(call("sleep", R"({"level": 2})").ok());
+  EXPECT_FALSE(core_->has_runnable_work());
+  EXPECT_EQ(submit(1, 4).size(), 1u);
+  std::vector<StageOutput> outputs;
+  core_->apply(AbortCommand{RequestKey(1)}, outputs);
+  EXPECT_EQ(core_->take_answers().size(), 1u);
+  EXPECT_TRUE(call("stats").ok());
+  EXPECT_EQ(error("wake_up"), "The weights are gone.");
+  fails = false;
+  ASSERT_TRUE(call("wake_up").ok());
+  EXPECT_EQ(made, 1);
+  EXPECT_TRUE(submit(2, 4).empty());
+  run();
+}
+
+}  // namespace
+}  // namespace tutti
