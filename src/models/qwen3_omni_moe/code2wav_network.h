@@ -71,6 +71,7 @@ struct Code2WavNetwork {
   std::vector<DecoderBlock> blocks;
   SnakeBeta act_out;
   CausalConv1d decoder_out;
+  std::shared_ptr<const void> shared = nullptr;  // the load whose handles these are copies of
 };
 
 Code2WavNetwork load_code2wav_network(WeightLoader& weights, const Code2WavConfig& config);

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <mutex>
 #include <optional>
+#include <tuple>
 
 #include "base/json_file.h"
 #include "base/log.h"
@@ -52,6 +54,34 @@ struct Frontend {
   std::optional<MediaProcessor> media;
 };
 
+// What a stage's replicas share: loaded by the first, freed with the last.
+template <typename Weights>
+class SharedWeights {
+ public:
+  // A copy of the handles, which keep what they share. A load that differs is not shared.
+  template <typename Load>
+  Result<Weights> get(const LoadOptions& options, Load load) {
+    const std::lock_guard lock(mutex_);  // a second replica waits for the first one's load
+    const Key key{options.auto_dtype, options.dtype, options.dummy_weights, options.dummy_seed};
+    std::shared_ptr<const Weights> shared = key == key_ ? weights_.lock() : nullptr;
+    if (shared == nullptr) {
+      TUTTI_ASSIGN_OR_RETURN(Weights loaded, load());
+      shared = std::make_shared<const Weights>(std::move(loaded));
+      weights_ = shared;
+      key_ = key;
+    }
+    Weights copy = *shared;
+    copy.shared = std::move(shared);
+    return copy;
+  }
+
+ private:
+  using Key = std::tuple<bool, DType, bool, uint64_t>;
+  std::mutex mutex_;
+  Key key_;
+  std::weak_ptr<const Weights> weights_;
+};
+
 class Qwen3OmniMoePipeline final : public Pipeline {
  public:
   Qwen3OmniMoePipeline(Config config, GenerationDefaults defaults, Frontend frontend)
@@ -78,6 +108,8 @@ class Qwen3OmniMoePipeline final : public Pipeline {
 
  private:
   Result<std::string> render_chat(const ChatPrompt& prompt, const PromptOptions& options) const;
+  Result<StageInput> embeds_input(const EmbedsPrompt& prompt) const;
+  Result<PromptMedia> raw_media(const std::vector<MediaItem>& items) const;
   Result<PromptMedia> chat_media(const ChatPrompt& prompt) const;
   void build_stages();
   void build_voices();
@@ -88,6 +120,9 @@ class Qwen3OmniMoePipeline final : public Pipeline {
   std::optional<MediaProcessor> media_;
   std::vector<StageSpec> stages_;
   std::vector<std::string> voices_;
+  mutable SharedWeights<Thinker::Weights> thinker_weights_;
+  mutable SharedWeights<Talker::Weights> talker_weights_;
+  mutable SharedWeights<Code2WavNetwork> code2wav_weights_;
 };
 
 void Qwen3OmniMoePipeline::build_stages() {
@@ -140,11 +175,13 @@ Result<std::string> Qwen3OmniMoePipeline::resolve_voice(const std::string& voice
 
 Result<StageInput> Qwen3OmniMoePipeline::process_prompt(const Prompt& prompt,
                                                         const PromptOptions& options) const {
+  if (const auto* embeds = std::get_if<EmbedsPrompt>(&prompt)) return embeds_input(*embeds);
   StageInput input;
   std::vector<int32_t>& ids = input.payload.token_ids;
   PromptMedia media;
   if (const auto* tokens = std::get_if<TokensPrompt>(&prompt)) {
     ids = tokens->token_ids;
+    TUTTI_ASSIGN_OR_RETURN(media, raw_media(tokens->multi_modal_data));
   } else if (text_.tokenizer == nullptr) {
     return invalid_argument(
         "This model directory has no tokenizer; only prompts of token ids are allowed.");
@@ -153,6 +190,7 @@ Result<StageInput> Qwen3OmniMoePipeline::process_prompt(const Prompt& prompt,
       const bool special = options.add_special_tokens.value_or(!options.continues);
       TUTTI_ASSIGN_OR_RETURN(ids,
                              text_.tokenizer->encode(text->text, {.add_special_tokens = special}));
+      TUTTI_ASSIGN_OR_RETURN(media, raw_media(text->multi_modal_data));
     } else {
       const auto& chat = std::get<ChatPrompt>(prompt);
       TUTTI_ASSIGN_OR_RETURN(const std::string rendered, render_chat(chat, options));
@@ -161,11 +199,46 @@ Result<StageInput> Qwen3OmniMoePipeline::process_prompt(const Prompt& prompt,
       TUTTI_ASSIGN_OR_RETURN(ids,
                              text_.tokenizer->encode(rendered, {.add_special_tokens = special}));
     }
-    TUTTI_ASSIGN_OR_RETURN(ids, expand_placeholders(config_.thinker, ids, media));
   }
+  Result<std::vector<int32_t>> expanded = expand_placeholders(config_.thinker, ids, media);
+  if (!expanded) {
+    const bool is_chat = std::holds_alternative<ChatPrompt>(prompt);
+    return std::move(expanded).error().with_param(is_chat ? "messages" : "multi_modal_data");
+  }
+  ids = std::move(expanded).value();
   if (ids.empty()) return invalid_argument("The prompt is empty; expected at least one token.");
   put_media(media, true, input.payload);
   return input;
+}
+
+Result<StageInput> Qwen3OmniMoePipeline::embeds_input(const EmbedsPrompt& prompt) const {
+  const int64_t hidden = config_.thinker.text.hidden_size;
+  const auto count = static_cast<int64_t>(prompt.values.size());
+  if (prompt.hidden_size != hidden) {
+    return invalid_argument(fmt::format("The prompt's embeddings have {} numbers a row; this model "
+                                        "takes {}.",
+                                        prompt.hidden_size, hidden))
+        .with_param("prompt");
+  }
+  if (count == 0 || count % hidden != 0) {
+    return invalid_argument(fmt::format("The prompt's embeddings have {} numbers; they must be one "
+                                        "or more rows of {}.",
+                                        count, hidden))
+        .with_param("prompt");
+  }
+  StageInput input;
+  input.payload.tensors["embeds"] = Tensor::from_vector(prompt.values, {count / hidden, hidden});
+  return input;
+}
+
+// Of a prompt without messages; its items are named by kind and number like those of a chat.
+Result<PromptMedia> Qwen3OmniMoePipeline::raw_media(const std::vector<MediaItem>& items) const {
+  ChatPrompt carrier;
+  carrier.messages.resize(1);
+  for (const MediaItem& item : items) carrier.messages[0].content.push_back({"", item});
+  Result<PromptMedia> media = chat_media(carrier);
+  if (!media) return std::move(media).error().with_param("multi_modal_data");
+  return media;
 }
 
 Result<PromptMedia> Qwen3OmniMoePipeline::chat_media(const ChatPrompt& prompt) const {
@@ -246,21 +319,21 @@ Result<std::unique_ptr<ArModel>> Qwen3OmniMoePipeline::load_ar(int32_t stage,
     if (!config_.thinker.audio) ignored.push_back("thinker.audio_tower.");
     if (!config_.thinker.vision) ignored.push_back("thinker.visual.");
     if (config_.thinker.tie_word_embeddings) ignored.push_back("thinker.lm_head.");
-    TUTTI_ASSIGN_OR_RETURN(
-        auto weights, load_weights(options, "thinker", {"thinker."}, ignored, [&](WeightLoader& w) {
-          return Thinker::load(w, config_.thinker);
-        }));
+    TUTTI_ASSIGN_OR_RETURN(auto weights, thinker_weights_.get(options, [&] {
+      return load_weights(options, "thinker", {"thinker."}, ignored,
+                          [&](WeightLoader& w) { return Thinker::load(w, config_.thinker); });
+    }));
     const DType dtype = weights.embed_tokens.dtype();
     return std::unique_ptr<ArModel>(std::make_unique<Thinker>(
         config_.thinker, config_.talker.accept_hidden_layer, std::move(weights),
         defaults_.eos_token_ids, dtype, options.mm_cache_bytes));
   }
   TUTTI_CHECK(stage == kTalker && config_.has_talker, "the thinker and the talker are AR stages");
-  TUTTI_ASSIGN_OR_RETURN(
-      auto weights,
-      load_weights(options, "talker", {"talker."},
-                   {"talker.model.rotary_emb.", "talker.code_predictor.model.rotary_emb."},
-                   [&](WeightLoader& w) { return Talker::load(w, config_); }));
+  TUTTI_ASSIGN_OR_RETURN(auto weights, talker_weights_.get(options, [&] {
+    return load_weights(options, "talker", {"talker."},
+                        {"talker.model.rotary_emb.", "talker.code_predictor.model.rotary_emb."},
+                        [&](WeightLoader& w) { return Talker::load(w, config_); });
+  }));
   const DType dtype = weights.codec_embedding.dtype();
   return std::unique_ptr<ArModel>(std::make_unique<Talker>(config_, std::move(weights), dtype));
 }
@@ -268,11 +341,12 @@ Result<std::unique_ptr<ArModel>> Qwen3OmniMoePipeline::load_ar(int32_t stage,
 Result<std::unique_ptr<GenerationModel>> Qwen3OmniMoePipeline::load_generation(
     int32_t stage, const LoadOptions& options) const {
   TUTTI_CHECK(stage == kCode2Wav && config_.has_talker, "code2wav is the generation stage");
-  TUTTI_ASSIGN_OR_RETURN(
-      auto network,
-      load_weights(options, "code2wav", {"code2wav."},
-                   {"code2wav.code_offset", "code2wav.pre_transformer.rotary_emb."},
-                   [&](WeightLoader& w) { return load_code2wav_network(w, config_.code2wav); }));
+  TUTTI_ASSIGN_OR_RETURN(auto network, code2wav_weights_.get(options, [&] {
+    return load_weights(
+        options, "code2wav", {"code2wav."},
+        {"code2wav.code_offset", "code2wav.pre_transformer.rotary_emb."},
+        [&](WeightLoader& w) { return load_code2wav_network(w, config_.code2wav); });
+  }));
   return std::unique_ptr<GenerationModel>(
       std::make_unique<Code2Wav>(config_.code2wav, std::move(network)));
 }

@@ -39,6 +39,7 @@ class Talker final : public ArModel {
     Linear codec_head;
     CodePredictorWeights code_predictor;
     LoraTargets lora_targets;
+    std::shared_ptr<const void> shared = nullptr;  // the load whose handles these are copies of
   };
   static Weights load(WeightLoader& loader, const Config& config);
 
