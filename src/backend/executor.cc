@@ -1,5 +1,6 @@
 #include "backend/executor.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <tuple>
@@ -12,6 +13,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::chrono::milliseconds kListenerMemory{250};
+
 // One step at a time; who waits stands in an intrusive list on its own stack.
 class CpuExecutor final : public DeviceExecutor {
  public:
@@ -21,6 +24,7 @@ class CpuExecutor final : public DeviceExecutor {
   int num_threads() const override { return pool_.num_threads(); }
 
   void run(const StepOrder& order, FunctionRef<void(OpContext&)> step) override {
+    if (order.for_listener) note_listener();
     enter(order);
     const auto begin = Clock::now();
     {
@@ -28,7 +32,13 @@ class CpuExecutor final : public DeviceExecutor {
       OpContext ctx{.device = device(), .workspace = workspace_, .pool = &pool_};
       step(ctx);
     }
+    if (order.for_listener) note_listener();
     leave(std::chrono::duration<double>(Clock::now() - begin).count());
+  }
+
+  bool has_listeners() const override {
+    const Clock::duration last(last_listener_.load(std::memory_order_relaxed));
+    return last.count() != 0 && Clock::now().time_since_epoch() - last < kListenerMemory;
   }
 
   ExecutorStats stats() const override {
@@ -46,6 +56,10 @@ class CpuExecutor final : public DeviceExecutor {
 
     auto rank() const { return std::tuple(order.priority, order.deadline, arrival); }
   };
+
+  void note_listener() {
+    last_listener_.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
+  }
 
   void enter(const StepOrder& order) {
     std::unique_lock lock(mutex_);
@@ -83,6 +97,8 @@ class CpuExecutor final : public DeviceExecutor {
 
   ThreadPool pool_;
   Workspace workspace_;  // of the step that runs
+
+  std::atomic<Clock::rep> last_listener_{0};  // when a listener's step began to wait, or ended
 
   mutable std::mutex mutex_;
   bool busy_ = false;

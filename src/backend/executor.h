@@ -19,6 +19,7 @@ struct StepOrder {
   int32_t priority = 0;
   // Steady-clock time by which the step's result is needed; max when nobody waits in real time.
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  bool for_listener = false;  // somebody hears the result while it is made
 };
 
 struct ExecutorStats {
@@ -39,6 +40,9 @@ class DeviceExecutor {
   // Blocks until the step's turn, runs it with the device's context, returns.
   virtual void run(const StepOrder& order, FunctionRef<void(OpContext&)> step) = 0;
   virtual ExecutorStats stats() const = 0;
+  // Whether somebody has listened to steps of this device within the last quarter of a second, so
+  // that long steps should be cut. Any thread.
+  virtual bool has_listeners() const = 0;
 };
 
 }  // namespace tutti

@@ -13,9 +13,14 @@
 
 namespace tutti {
 
+// Nobody listens to a request that wants its result whole; it is as urgent as a listener whose
+// buffer lasts this long, so that listeners go first and yet don't starve it.
+inline constexpr std::chrono::seconds kWholeResultPatience{10};
+
 // What every kind of engine knows of a sequence.
 struct SequenceBase {
   StageRequest request = {};
+  TimePoint submitted = {};
   uint64_t arrival = 0;
   StageMetrics metrics = {};
   HeldOutput held = {};  // output of a request that wants it whole

@@ -54,6 +54,14 @@ struct StageEngineOptions {
   const Clock* clock = nullptr;
 };
 
+// What the last step did, for profiles.
+struct StepReport {
+  TimePoint begin, scheduled, ran, published;
+  int64_t sequences = 0;
+  int64_t tokens = 0;      // or frames
+  double on_device_s = 0;  // of the run, without the wait for its turn
+};
+
 class StageEngine {
  public:
   virtual ~StageEngine() = default;
@@ -70,9 +78,12 @@ class StageEngine {
   virtual std::optional<StageOutput> abort(RequestKey key) = 0;
   // Whether step() would compute something now.
   virtual bool has_runnable_work() const = 0;
+  // When it would though nothing comes meanwhile; max: never.
+  virtual TimePoint wake_at() const { return TimePoint::max(); }
   // Schedules, runs and publishes one step; appends to `outputs`.
   virtual void step(std::vector<StageOutput>& outputs) = 0;
   virtual EngineStats stats() const = 0;
+  virtual StepReport last_step() const { return {}; }
   // Forgets cached encoder outputs of media; running requests keep theirs.
   virtual void reset_mm_cache() {}
   // Forgets the KV blocks of prefixes that no running request holds.

@@ -31,6 +31,7 @@ struct ArModelInfo {
   // Whether prompt positions carry token ids of this stage's own vocabulary (thinker: yes; talker:
   // no, its prompt is embeddings). Repetition penalty sees prompt ids only then.
   bool prompt_has_token_ids = true;
+  double frame_s = 0;  // seconds of speech per generated token; 0: it is text
 };
 
 // The model's own state of one sequence.

@@ -115,8 +115,8 @@ void InProcStageClient::serve(Shared& s, ReplicaCore& core) {
     commands.clear();
     if (core.has_runnable_work()) {
       s.mailbox.try_pop_all(commands);
-    } else if (s.mailbox.pop_all(commands, Deadline::never(), s.spin) == 0) {
-      return;  // closed
+    } else if (s.mailbox.pop_all(commands, core.wake_at(), s.spin) == 0 && s.mailbox.drained()) {
+      return;
     }
     std::vector<StageOutput> outputs;
     for (StageCommand& command : commands) core.apply(std::move(command), outputs);

@@ -54,6 +54,8 @@ std::span<const ReplicaCore::Method> ReplicaCore::methods() {
       {"resume", {}, &ReplicaCore::resume},
       {"sleep", {"level"}, &ReplicaCore::sleep},
       {"wake_up", {}, &ReplicaCore::wake_up},
+      {"start_profile", {"path"}, &ReplicaCore::start_profile},
+      {"stop_profile", {}, &ReplicaCore::stop_profile},
   };
   return all;
 }
@@ -153,6 +155,49 @@ Result<std::string> ReplicaCore::wake_up(const json::object&) {
   }
   sleep_level_ = 0;
   return null_result();
+}
+
+// path: where stop_profile writes; without it, it answers with the profile itself.
+Result<std::string> ReplicaCore::start_profile(const json::object& args) {
+  constexpr size_t kMostEvents = 200'000;
+  if (profile_)
+    return invalid_argument("A profile is being recorded already; stop_profile ends it.");
+  profile_path_.clear();
+  if (const json::value* path = args.if_contains("path")) {
+    if (!path->is_string() || path->as_string().empty()) {
+      return invalid_argument(fmt::format("`path` is {}; it must be the name of a file.",
+                                          json::serialize(*path)))
+          .with_param("path");
+    }
+    profile_path_ = std::string(path->as_string());
+  }
+  profile_ = std::make_unique<TraceRecorder>(kMostEvents, Clock::steady().now());
+  profile_->set_enabled(true);
+  profile_->name_track({stage_, 0}, graph_->describe(stage_), "steps");
+  return null_result();
+}
+
+Result<std::string> ReplicaCore::stop_profile(const json::object&) {
+  if (!profile_) return invalid_argument("No profile is being recorded; start_profile begins one.");
+  const std::unique_ptr<TraceRecorder> profile = std::move(profile_);
+  if (profile_path_.empty()) return profile->to_json();
+  TUTTI_RETURN_IF_ERROR(profile->write(profile_path_));
+  return json::serialize(json::value(profile_path_));
+}
+
+// One span of the step with its three parts inside.
+void ReplicaCore::record_step(const StepReport& step) {
+  const TraceTrack track{stage_, 0};
+  const double now = profile_->now_s();
+  const TimePoint clock = Clock::steady().now();
+  const auto at = [&](TimePoint time) { return now - to_seconds(clock - time); };
+  profile_->span(
+      track, "step", at(step.begin), at(step.published),
+      {{"sequences", std::to_string(step.sequences)}, {"tokens", std::to_string(step.tokens)}});
+  profile_->span(track, "schedule", at(step.begin), at(step.scheduled));
+  profile_->span(track, "run", at(step.scheduled), at(step.ran),
+                 {{"on_device_ms", fmt::format("{:.3f}", 1e3 * step.on_device_s)}});
+  profile_->span(track, "publish", at(step.ran), at(step.published));
 }
 
 }  // namespace tutti

@@ -44,8 +44,9 @@ ReplicaCore::ReplicaCore(StageId stage, std::shared_ptr<const StageGraph> graph,
 
 Status ReplicaCore::check_awake() const {
   if (sleep_level_ == 0) return {};
-  return unavailable(fmt::format("The replica of {} sleeps (level {}); wake_up lets it take requests again.",
-                                 graph_->describe(stage_), sleep_level_));
+  return unavailable(
+      fmt::format("The replica of {} sleeps (level {}); wake_up lets it take requests again.",
+                  graph_->describe(stage_), sleep_level_));
 }
 
 Status ReplicaCore::submit(SubmitCommand& command) {
@@ -108,6 +109,7 @@ void ReplicaCore::apply(StageCommand command, std::vector<StageOutput>& outputs)
 Status ReplicaCore::step(std::vector<StageOutput>& outputs) {
   try {
     engine_->step(outputs);
+    if (profile_) record_step(engine_->last_step());
     return {};
   } catch (...) {
     return status_of_current_exception("A step of " + graph_->describe(stage_));

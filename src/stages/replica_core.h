@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/trace_recorder.h"
 #include "engine/stage_engine.h"
 #include "stages/stage_client.h"
 
@@ -35,6 +36,10 @@ class ReplicaCore {
   void apply(StageCommand command, std::vector<StageOutput>& outputs);
   bool has_runnable_work() const {
     return !paused_ && sleep_level_ == 0 && engine_->has_runnable_work();
+  }
+  // When there will be work though no command comes; never, for most engines.
+  Deadline wake_at() const {
+    return paused_ || sleep_level_ > 0 ? Deadline::never() : Deadline::at(engine_->wake_at());
   }
   // Not OK: the step threw, the engine's state is uncertain and the replica must not go on.
   Status step(std::vector<StageOutput>& outputs);
@@ -60,6 +65,9 @@ class ReplicaCore {
   Result<std::string> resume(const boost::json::object& args);
   Result<std::string> sleep(const boost::json::object& args);
   Result<std::string> wake_up(const boost::json::object& args);
+  Result<std::string> start_profile(const boost::json::object& args);
+  Result<std::string> stop_profile(const boost::json::object& args);
+  void record_step(const StepReport& step);
 
   const int32_t stage_;
   const std::shared_ptr<const StageGraph> graph_;
@@ -67,6 +75,8 @@ class ReplicaCore {
   const StageEngineFactory factory_;
   bool paused_ = false;
   int sleep_level_ = 0;
+  std::unique_ptr<TraceRecorder> profile_;  // while steps are recorded
+  std::string profile_path_;
   std::vector<CommandAnswer> answers_;
 };
 

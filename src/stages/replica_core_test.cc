@@ -13,8 +13,7 @@ class ReplicaCoreTest : public ::testing::Test {
   void make(StageEngineFactory factory = {}) {
     auto graph = StageGraph::build({fake::fake_spec("thinker", {}, "text")});
     ASSERT_TRUE(graph.ok());
-    core_ = std::make_unique<ReplicaCore>(StageId(0),
-                                          std::make_shared<const StageGraph>(*graph),
+    core_ = std::make_unique<ReplicaCore>(StageId(0), std::make_shared<const StageGraph>(*graph),
                                           std::make_unique<fake::FakeStageEngine>(0, true),
                                           std::move(factory));
   }
@@ -88,14 +87,16 @@ TEST_F(ReplicaCoreTest, APausedReplicaTakesCommandsAndDoesNotStep) {
 
 TEST_F(ReplicaCoreTest, SleepsOnlyWithoutRequestsAndRefusesThemMeanwhile) {
   submit(1, 4);
-  EXPECT_EQ(error("sleep"), "The replica of stage 0 (thinker) cannot sleep: 1 request is in progress.");
+  EXPECT_EQ(error("sleep"),
+            "The replica of stage 0 (thinker) cannot sleep: 1 request is in progress.");
   run();
   ASSERT_TRUE(call("sleep").ok());
   const std::vector<StageOutput> refused = submit(2, 4);
   ASSERT_EQ(refused.size(), 1u);
   EXPECT_EQ(refused[0].error.code(), StatusCode::kUnavailable);
-  EXPECT_EQ(refused[0].error.message(),
-            "The replica of stage 0 (thinker) sleeps (level 1); wake_up lets it take requests again.");
+  EXPECT_EQ(
+      refused[0].error.message(),
+      "The replica of stage 0 (thinker) sleeps (level 1); wake_up lets it take requests again.");
   EXPECT_EQ(error("sleep", R"({"level": 2})"),
             "This replica cannot give its weights back; `level` 1 is allowed.");
   ASSERT_TRUE(call("wake_up").ok());

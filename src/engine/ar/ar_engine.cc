@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <exception>
 
+#include "engine/ar/step_order.h"
+
 namespace tutti::ar {
 
 namespace {
@@ -68,7 +70,8 @@ Status ArEngine::admit(StageRequest request) {
   sequence->lora = std::move(lora);
   sequence->takes_segments = resumable;
   sequence->arrival = num_admitted_++;
-  sequence->metrics.submitted_s = outputs_.now_s();
+  sequence->submitted = outputs_.now();
+  sequence->metrics.submitted_s = outputs_.seconds(sequence->submitted);
   sequence->metrics.transfer_s = sequence->request.transfer_s;
   if (!model_->ends_empty(*sequence->model))
     TUTTI_RETURN_IF_ERROR(settle_prompt(*sequence, input_complete));
@@ -109,9 +112,16 @@ bool ArEngine::has_runnable_work() const {
 }
 
 void ArEngine::step(std::vector<StageOutput>& outputs) {
+  report_.begin = outputs_.now();
   schedule();
+  report_.scheduled = outputs_.now();
+  report_.sequences = std::ssize(scheduled_);
   run();
+  report_.ran = outputs_.now();
+  report_.tokens = scheduled_.empty() ? 0 : batch_.num_tokens();
+  report_.on_device_s = step_s_;
   publish(outputs);
+  report_.published = outputs_.now();
 }
 
 EngineStats ArEngine::stats() const {
@@ -221,7 +231,7 @@ Status ArEngine::begin_answer(Sequence& sequence, int64_t length) {
 // --- the three parts of a step
 
 void ArEngine::schedule() {
-  scheduled_ = scheduler_.schedule();
+  scheduled_ = scheduler_.schedule(most_prompt_tokens());
   const double now = outputs_.now_s();
   for (const ScheduledItem& item : scheduled_) {
     double& first = item.sequence->metrics.first_scheduled_s;
@@ -233,18 +243,41 @@ void ArEngine::run() {
   step_error_ = {};
   step_s_ = 0;
   if (scheduled_.empty()) return;
-  const double begin = outputs_.now_s();
   batch_.build(scheduled_, options_.block_size, prefixes_.is_enabled());
-  executor_.run({}, [this](OpContext& ctx) {
+  executor_.run(step_order(scheduled_, model_->info().frame_s), [this](OpContext& ctx) {
+    const TimePoint begin = outputs_.now();
     try {
       forward_and_sample(ctx);
     } catch (const std::exception& e) {
       step_error_ = internal_error(fmt::format("The model failed in a step: {}", e.what()));
     }
+    step_s_ = to_seconds(outputs_.now() - begin);
   });
-  step_s_ = outputs_.now_s() - begin;
   busy_s_ += step_s_;
   ++num_steps_;
+  learn_prompt_cost();
+}
+
+// While somebody listens to this device, a long prompt is cut so that his next frame waits for it
+// no longer than half a frame. The results are the same however it is cut.
+int64_t ArEngine::most_prompt_tokens() const {
+  constexpr double kPromptPart_s = 0.04;
+  constexpr int64_t kLeast = 16, kGuess = 32;
+  if (!executor_.has_listeners()) return options_.max_num_batched_tokens;
+  if (prompt_token_s_ == 0) return kGuess;
+  return std::max(kLeast, static_cast<int64_t>(kPromptPart_s / prompt_token_s_));
+}
+
+// From steps that are mostly prompt; a running average over the last few.
+void ArEngine::learn_prompt_cost() {
+  constexpr int64_t kLeastTokens = 16;
+  constexpr double kNewShare = 0.25;
+  const auto items = static_cast<int64_t>(scheduled_.size());
+  if (!step_error_.ok() || batch_.num_tokens() < kLeastTokens || batch_.num_tokens() < 2 * items)
+    return;
+  const double cost = step_s_ / static_cast<double>(batch_.num_tokens());
+  prompt_token_s_ =
+      prompt_token_s_ == 0 ? cost : prompt_token_s_ + kNewShare * (cost - prompt_token_s_);
 }
 
 void ArEngine::publish(std::vector<StageOutput>& outputs) {
@@ -337,7 +370,10 @@ void ArEngine::add_token(Sequence& sequence, size_t row, StageOutput& output) {
   sequence.generated.push_back(token);
   sequence.penalties.add(token);
   ++sequence.metrics.output_tokens;
-  if (sequence.metrics.first_output_s == 0) sequence.metrics.first_output_s = outputs_.now_s();
+  if (sequence.generated.size() == 1) {
+    sequence.first_token = outputs_.now();
+    sequence.metrics.first_output_s = outputs_.seconds(sequence.first_token);
+  }
   output.delta.token_ids.push_back(token);
   if (sequence.request.sampling_params.logprobs)
     output.delta.logprobs.push_back(std::move(sampler_.logprobs(row)));

@@ -29,6 +29,7 @@ class ArEngine final : public StageEngine {
   bool has_runnable_work() const override;
   void step(std::vector<StageOutput>& outputs) override;
   EngineStats stats() const override;
+  StepReport last_step() const override { return report_; }
   void reset_mm_cache() override { model_->reset_mm_cache(); }
   void reset_prefix_cache() override { prefixes_.reset(); }
   std::optional<Result<std::string>> control(const std::string& method,
@@ -61,6 +62,9 @@ class ArEngine final : public StageEngine {
   static bool is_last_segment(const Sequence& sequence) {
     return !sequence.takes_segments && sequence.pending.empty();
   }
+
+  int64_t most_prompt_tokens() const;
+  void learn_prompt_cost();
 
   // In a step, on the device.
   void forward_and_sample(OpContext& ctx);
@@ -102,9 +106,11 @@ class ArEngine final : public StageEngine {
   std::vector<uint64_t> row_seeds_;
   Status step_error_;
   double step_s_ = 0;
+  StepReport report_;
 
   int64_t num_steps_ = 0;
   double busy_s_ = 0;
+  double prompt_token_s_ = 0;  // what a position of a prompt costs; 0: not known yet
 };
 
 }  // namespace tutti::ar

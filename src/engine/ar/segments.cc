@@ -35,7 +35,8 @@ Status ArEngine::begin_segment(Sequence& sequence) {
   sequence.request.sampling_params = std::move(segment.sampling_params);
   sequence.request.seed = segment.seed;
   sequence.text = TextOutput(tokenizer_, sequence.request.sampling_params);
-  sequence.metrics = {.submitted_s = outputs_.now_s(),
+  sequence.submitted = outputs_.now();
+  sequence.metrics = {.submitted_s = outputs_.seconds(sequence.submitted),
                       .cached_tokens = sequence.num_computed,
                       .preemptions = sequence.metrics.preemptions};
   TUTTI_RETURN_IF_ERROR(begin_answer(sequence, length));

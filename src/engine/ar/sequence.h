@@ -54,6 +54,8 @@ struct Sequence : SequenceBase {
   bool takes_segments = false;       // the last segment has not come yet
   bool awaits_segment = false;       // the answer is complete and none is pending
 
+  TimePoint first_token;  // of the current answer
+
   Penalties penalties;
   TextOutput text;
 };

@@ -1,9 +1,11 @@
 // FrameScheduler: whose frames the next step of a streaming network computes, and how many.
 //
 // A listener must not run dry: sequences go by playback deadline, the time at which everything
-// produced so far has been played. Chunks of one sequence grow 1, 2, 4, ... so that the first sound
-// comes at once and later ones cost less; when no more input will come, all of it is taken.
-// Thread: the stage's replica thread. Borrows sequences for the call.
+// produced so far has been played. The first chunk is one frame, as soon as there is one. Later
+// ones follow the listener's lead: small while he is about to run dry, and up to half of it when he
+// is ahead, for which frames are even waited for, because larger chunks cost less each. When no
+// more input will come, all of it is taken. Thread: the stage's replica thread. Borrows sequences
+// for the call.
 #pragma once
 
 #include <chrono>
@@ -19,10 +21,9 @@ namespace tutti::generation {
 
 struct Sequence : SequenceBase {
   std::unique_ptr<GenerationSequence> model;
-  TimePoint submitted;
-  TimePoint first_output;
-  int64_t samples_out = 0;  // handed out
-  int64_t next_chunk = 1;   // frames
+  TimePoint playback_begin;  // of the first sample, moved on by each silence
+  int64_t samples_out = 0;   // handed out
+  int64_t last_chunk = 0;    // frames
 };
 
 struct ScheduledFrames {
@@ -35,14 +36,17 @@ class FrameScheduler {
   FrameScheduler(const GenerationModel& model, int32_t max_num_seqs);
 
   // Chooses among `sequences`; the most urgent first. Valid until the next call.
-  std::span<const ScheduledFrames> schedule(std::span<Sequence* const> sequences);
-  // Frames that could be computed now.
-  bool is_runnable(const Sequence& sequence) const;
+  std::span<const ScheduledFrames> schedule(std::span<Sequence* const> sequences, TimePoint now);
+  // Whether frames should be computed now.
+  bool is_runnable(const Sequence& sequence, TimePoint now) const;
+  // When it becomes runnable though nothing comes: max for never.
+  TimePoint runnable_at(const Sequence& sequence) const;
   // When its result is needed.
   TimePoint deadline(const Sequence& sequence) const;
 
  private:
-  int64_t frames_for(const Sequence& sequence) const;
+  double lead_frames(const Sequence& sequence, TimePoint now) const;
+  int64_t frames_for(const Sequence& sequence, TimePoint now) const;
 
   const GenerationModel& model_;
   int32_t max_num_seqs_;

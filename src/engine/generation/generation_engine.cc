@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 
 namespace tutti::generation {
@@ -58,15 +59,31 @@ std::optional<StageOutput> GenerationEngine::abort(RequestKey key) {
 }
 
 bool GenerationEngine::has_runnable_work() const {
+  const TimePoint now = outputs_.now();
   return outputs_.has_early() || std::any_of(order_.begin(), order_.end(), [&](const Sequence* s) {
-           return scheduler_.is_runnable(*s);
+           return scheduler_.is_runnable(*s, now);
          });
 }
 
+TimePoint GenerationEngine::wake_at() const {
+  TimePoint at = TimePoint::max();
+  for (const Sequence* sequence : order_) at = std::min(at, scheduler_.runnable_at(*sequence));
+  return at;
+}
+
 void GenerationEngine::step(std::vector<StageOutput>& outputs) {
+  report_.begin = outputs_.now();
   schedule();
+  report_.scheduled = outputs_.now();
+  report_.sequences = std::ssize(scheduled_);
   run();
+  int64_t num_frames = 0;
+  for (const ScheduledFrames& item : scheduled_) num_frames += item.frames;
+  report_.ran = outputs_.now();
+  report_.tokens = scheduled_.empty() ? 0 : num_frames;
+  report_.on_device_s = step_s_;
   publish(outputs);
+  report_.published = outputs_.now();
 }
 
 EngineStats GenerationEngine::stats() const {
@@ -74,7 +91,7 @@ EngineStats GenerationEngine::stats() const {
   for (const Sequence* sequence : order_) {
     const bool started = sequence->metrics.first_scheduled_s != 0;
     ++(started ? stats.running : stats.waiting);
-    if (!scheduler_.is_runnable(*sequence)) ++stats.blocked;
+    if (!scheduler_.is_runnable(*sequence, outputs_.now())) ++stats.blocked;
   }
   stats.steps = num_steps_;
   stats.busy_s = busy_s_;
@@ -84,7 +101,7 @@ EngineStats GenerationEngine::stats() const {
 // --- the three parts of a step
 
 void GenerationEngine::schedule() {
-  scheduled_ = scheduler_.schedule(order_);
+  scheduled_ = scheduler_.schedule(order_, outputs_.now());
   const double now = outputs_.now_s();
   work_.clear();
   for (const ScheduledFrames& item : scheduled_) {
@@ -96,20 +113,29 @@ void GenerationEngine::schedule() {
 
 void GenerationEngine::run() {
   step_error_ = {};
+  step_s_ = 0;
   if (scheduled_.empty()) return;
-  const Sequence& first = *scheduled_.front().sequence;
-  const TimePoint begin = outputs_.now();
-  executor_.run({first.request.priority, scheduler_.deadline(first)}, [this](OpContext& ctx) {
+  executor_.run(step_order(), [this](OpContext& ctx) {
+    const TimePoint begin = outputs_.now();
     const Workspace::Scope scope(ctx.workspace);
     try {
       model_->run(ctx, work_);
     } catch (const std::exception& e) {
       step_error_ = internal_error(fmt::format("The model failed in a step: {}", e.what()));
     }
+    step_s_ = to_seconds(outputs_.now() - begin);
   });
-  step_s_ = to_seconds(outputs_.now() - begin);
   busy_s_ += step_s_;
   ++num_steps_;
+}
+
+// Of the first scheduled, who is the most urgent.
+StepOrder GenerationEngine::step_order() const {
+  const Sequence& first = *scheduled_.front().sequence;
+  const bool heard = std::any_of(scheduled_.begin(), scheduled_.end(), [](const auto& item) {
+    return item.sequence->request.streams_payload;
+  });
+  return {first.request.priority, scheduler_.deadline(first), heard};
 }
 
 void GenerationEngine::publish(std::vector<StageOutput>& outputs) {
@@ -129,7 +155,7 @@ void GenerationEngine::publish_work(const ScheduledFrames& item, AudioChunk audi
   if (!step_error_.ok()) return end_with_error(sequence, step_error_, outputs);
   metrics.prompt_tokens += item.frames;
   metrics.output_tokens += static_cast<int64_t>(audio.samples.size());
-  sequence.next_chunk = 2 * item.frames;
+  sequence.last_chunk = item.frames;
   StageOutput output;
   output.finished = is_done(sequence);
   output.delta.audio = std::move(audio);
@@ -143,15 +169,33 @@ void GenerationEngine::emit(Sequence& sequence, StageOutput output,
   std::optional<StageOutput> news = outputs_.release(sequence, std::move(output));
   if (!news) return;
   const bool finished = news->finished;
-  const auto samples = static_cast<int64_t>(news->delta.audio.samples.size());
-  if (sequence.samples_out == 0 && samples > 0) {
-    sequence.first_output = outputs_.now();
-    sequence.metrics.first_output_s = outputs_.seconds(sequence.first_output);
-  }
-  sequence.samples_out += samples;
-  if (!finished && samples == 0) return;
+  const std::vector<float>& samples = news->delta.audio.samples;
+  if (!samples.empty()) account(sequence, samples);
+  if (!finished && samples.empty()) return;
   outputs.push_back(outputs_.sign(sequence, std::move(*news)));
   if (finished) forget(sequence);
+}
+
+// What the listener has of new samples, and how long he waited for them in silence.
+void GenerationEngine::account(Sequence& sequence, std::span<const float> samples) {
+  // -60 dB of full scale: softer sound is not heard.
+  constexpr float kAudible = 1e-3f;
+  StageMetrics& metrics = sequence.metrics;
+  const TimePoint now = outputs_.now();
+  if (sequence.samples_out == 0) {
+    sequence.playback_begin = now;
+    metrics.first_output_s = outputs_.seconds(now);
+  } else if (const TimePoint dry = scheduler_.deadline(sequence);
+             now > dry && sequence.request.streams_payload) {
+    metrics.underrun_s += to_seconds(now - dry);
+    sequence.playback_begin += now - dry;
+  }
+  if (metrics.first_audio_s == 0 &&
+      std::any_of(samples.begin(), samples.end(), [](float s) { return std::abs(s) > kAudible; }))
+    metrics.first_audio_s = outputs_.seconds(now);
+  sequence.samples_out += static_cast<int64_t>(samples.size());
+  metrics.audio_s =
+      static_cast<double>(sequence.samples_out) / static_cast<double>(model_->info().sample_rate);
 }
 
 void GenerationEngine::end_with_error(Sequence& sequence, Status error,

@@ -20,16 +20,20 @@ class GenerationEngine final : public StageEngine {
   void append(StageChunk chunk) override;
   std::optional<StageOutput> abort(RequestKey key) override;
   bool has_runnable_work() const override;
+  TimePoint wake_at() const override;
   void step(std::vector<StageOutput>& outputs) override;
   EngineStats stats() const override;
+  StepReport last_step() const override { return report_; }
 
  private:
   void schedule();
   void run();
   void publish(std::vector<StageOutput>& outputs);
+  StepOrder step_order() const;
   void publish_work(const ScheduledFrames& item, AudioChunk audio,
                     std::vector<StageOutput>& outputs);
   void emit(Sequence& sequence, StageOutput output, std::vector<StageOutput>& outputs);
+  void account(Sequence& sequence, std::span<const float> samples);
   void end_with_error(Sequence& sequence, Status error, std::vector<StageOutput>& outputs);
   void end_if_done(Sequence& sequence, std::vector<StageOutput>& outputs);
   bool is_done(const Sequence& sequence) const;
@@ -49,6 +53,7 @@ class GenerationEngine final : public StageEngine {
   std::vector<GenerationModel::Work> work_;
   Status step_error_;
   double step_s_ = 0;
+  StepReport report_;
 
   int64_t num_steps_ = 0;
   double busy_s_ = 0;

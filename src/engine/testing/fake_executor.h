@@ -20,7 +20,10 @@ class FakeExecutor final : public DeviceExecutor {
   }
   ExecutorStats stats() const override { return {.steps = num_steps}; }
 
+  bool has_listeners() const override { return listeners; }
+
   StepOrder last_order;
+  bool listeners = false;
   uint64_t num_steps = 0;
 
  private:

@@ -75,6 +75,7 @@ Talker::Talker(const Config& config, Weights weights, DType kv_dtype)
       code_predictor_(config.talker, weights_.code_predictor),
       info_(decoder_info(config.talker.text, kv_dtype)) {
   info_.prompt_has_token_ids = false;
+  info_.frame_s = static_cast<double>(config.code2wav.samples_per_frame()) / kSampleRate;
   info_.eos_token_ids = {static_cast<int32_t>(config.talker.codec_eos_token_id)};
   for (int64_t id = std::max<int64_t>(0, info_.vocab_size - kControlTokens); id < info_.vocab_size;
        ++id) {
