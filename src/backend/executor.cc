@@ -24,7 +24,7 @@ class CpuExecutor final : public DeviceExecutor {
   int num_threads() const override { return pool_.num_threads(); }
 
   void run(const StepOrder& order, FunctionRef<void(OpContext&)> step) override {
-    if (order.for_listener) note_listener();
+    if (order.for_listener) ++listener_steps_;
     enter(order);
     const auto begin = Clock::now();
     {
@@ -32,11 +32,15 @@ class CpuExecutor final : public DeviceExecutor {
       OpContext ctx{.device = device(), .workspace = workspace_, .pool = &pool_};
       step(ctx);
     }
-    if (order.for_listener) note_listener();
+    if (order.for_listener) {
+      last_listener_.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
+      --listener_steps_;
+    }
     leave(std::chrono::duration<double>(Clock::now() - begin).count());
   }
 
   bool has_listeners() const override {
+    if (listener_steps_.load(std::memory_order_relaxed) > 0) return true;
     const Clock::duration last(last_listener_.load(std::memory_order_relaxed));
     return last.count() != 0 && Clock::now().time_since_epoch() - last < kListenerMemory;
   }
@@ -56,10 +60,6 @@ class CpuExecutor final : public DeviceExecutor {
 
     auto rank() const { return std::tuple(order.priority, order.deadline, arrival); }
   };
-
-  void note_listener() {
-    last_listener_.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
-  }
 
   void enter(const StepOrder& order) {
     std::unique_lock lock(mutex_);
@@ -98,7 +98,8 @@ class CpuExecutor final : public DeviceExecutor {
   ThreadPool pool_;
   Workspace workspace_;  // of the step that runs
 
-  std::atomic<Clock::rep> last_listener_{0};  // when a listener's step began to wait, or ended
+  std::atomic<int> listener_steps_{0};        // that wait or run
+  std::atomic<Clock::rep> last_listener_{0};  // when the last one ended
 
   mutable std::mutex mutex_;
   bool busy_ = false;

@@ -85,5 +85,13 @@ TEST(CpuExecutor, WaitingStepsRunByPriorityThenDeadlineThenArrival) {
   EXPECT_EQ(ran, expected);
 }
 
+TEST(CpuExecutor, KnowsWhetherSomebodyListens) {
+  const auto executor = DeviceExecutor::create_cpu(1);
+  executor->run({}, [](OpContext&) {});
+  EXPECT_FALSE(executor->has_listeners());
+  executor->run({.for_listener = true},
+                [&](OpContext&) { EXPECT_TRUE(executor->has_listeners()); });
+}
+
 }  // namespace
 }  // namespace tutti

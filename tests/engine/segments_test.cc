@@ -43,10 +43,7 @@ class SegmentsTest : public ::testing::Test {
   }
 
   static ContentPart media(MediaKind kind, const char* file) {
-    MediaItem item;
-    item.kind = kind;
-    item.path_or_url = (data_ / "goldens/media" / file).string();
-    return {"", std::move(item)};
+    return {"", MediaItem::file(kind, (data_ / "goldens/media" / file).string())};
   }
   StageInput chat(std::vector<ContentPart> parts) const {
     ChatPrompt prompt;

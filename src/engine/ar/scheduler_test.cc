@@ -156,15 +156,16 @@ TEST(Scheduler, PreemptsTheLastInRank) {
 }
 
 StageRequest ranked(uint64_t key, int32_t priority, int32_t prompt, int32_t count) {
-  StageRequest request = make_request(key, prompt_ids(1, prompt), tokens(count));
+  StageRequest request =
+      make_request(key, prompt_ids(static_cast<int32_t>(key) + 1, prompt), tokens(count));
   request.priority = priority;
   return request;
 }
 
 TEST(Scheduler, ABetterPriorityTakesBlocksFromWorseOnes) {
   EngineHarness harness({}, small_options(8));
-  ASSERT_TRUE(harness.engine->admit(ranked(0, 5, 20, 8)).ok());
-  ASSERT_TRUE(harness.engine->admit(ranked(1, 4, 4, 8)).ok());
+  ASSERT_TRUE(harness.engine->admit(ranked(0, 5, 20, 4)).ok());
+  ASSERT_TRUE(harness.engine->admit(ranked(1, 4, 4, 3)).ok());
   harness.step();
   ASSERT_EQ(harness.engine->stats().kv_blocks_used, 6);
   ASSERT_TRUE(harness.engine->admit(ranked(2, 0, 16, 4)).ok());
@@ -175,11 +176,10 @@ TEST(Scheduler, ABetterPriorityTakesBlocksFromWorseOnes) {
   // The worst gave way, once; who was better than it kept its blocks.
   EXPECT_EQ(harness.results[0].metrics.preemptions, 1);
   EXPECT_EQ(harness.results[1].metrics.preemptions, 0);
-  for (const uint64_t key : {0, 1, 2}) {
+  const int32_t prompts[] = {20, 4, 16}, counts[] = {4, 3, 4};
+  for (uint64_t key = 0; key < 3; ++key) {
     EngineHarness alone;
-    ASSERT_TRUE(
-        alone.engine->admit(ranked(key, 0, key == 0 ? 20 : key == 1 ? 4 : 16, key == 2 ? 4 : 8))
-            .ok());
+    ASSERT_TRUE(alone.engine->admit(ranked(key, 0, prompts[key], counts[key])).ok());
     alone.run_until_idle();
     EXPECT_EQ(harness.results[key].tokens, alone.results[key].tokens) << key;
   }

@@ -56,7 +56,8 @@ TimePoint FrameScheduler::runnable_at(const Sequence& sequence) const {
   if (model_.input_complete(*sequence.model)) return TimePoint::min();
   if (!sequence.request.streams_payload) return TimePoint::max();
   if (sequence.samples_out == 0 || pending >= kMostAwaited) return TimePoint::min();
-  // When what is pending is the listener's share of the lead.
+  // When what is pending is the listener's share of the lead, and a frame earlier, because the step
+  // takes time.
   const double lead_s = static_cast<double>(pending + 1) / kShareOfLead * model_.info().frame_s;
   return deadline(sequence) - from_seconds(lead_s);
 }
@@ -78,7 +79,7 @@ int64_t FrameScheduler::frames_for(const Sequence& sequence, TimePoint now) cons
   if (model_.input_complete(*sequence.model)) return most;
   if (sequence.samples_out == 0) return 1;
   const int64_t hasty = std::min(2 * sequence.last_chunk, kHastyChunk);
-  const auto share = static_cast<int64_t>(kShareOfLead * lead_frames(sequence, now));
+  const auto share = static_cast<int64_t>(kShareOfLead * lead_frames(sequence, now) + 1e-6);
   return std::min(most, std::clamp(share, hasty, kMaxStreamingChunk));
 }
 

@@ -36,6 +36,7 @@ class GenerationEngineTest : public ::testing::Test {
   void make(int64_t max_frames_per_step, StageEngineOptions options = {}) {
     auto owned = std::make_unique<testing::FakeGenerationModel>(max_frames_per_step);
     model_ = owned.get();
+    options.clock = &clock_;
     engine_ = std::make_unique<GenerationEngine>(std::move(owned), executor_, options);
     heard_.clear();
   }
@@ -72,8 +73,14 @@ class GenerationEngineTest : public ::testing::Test {
     }
   }
   void run_until_idle() {
-    for (int i = 0; engine_->has_runnable_work() && i < 1000; ++i) step();
-    EXPECT_FALSE(engine_->has_runnable_work());
+    for (int i = 0; i < 1000; ++i) {
+      if (!engine_->has_runnable_work()) {
+        if (engine_->wake_at() == TimePoint::max()) return;
+        clock_.advance(engine_->wake_at() - clock_.now());
+      }
+      step();
+    }
+    ADD_FAILURE() << "the engine never comes to rest";
   }
   std::vector<float> one_shot(int32_t seed, int32_t count) {
     testing::FakeExecutor executor;
@@ -86,19 +93,67 @@ class GenerationEngineTest : public ::testing::Test {
     return work[0].output.samples;
   }
 
+  FakeClock clock_;
   testing::FakeExecutor executor_;
   testing::FakeGenerationModel* model_ = nullptr;
   std::unique_ptr<GenerationEngine> engine_;
   std::map<uint64_t, Heard> heard_;
 };
 
-TEST_F(GenerationEngineTest, ChunksGrowWhileMoreIsPending) {
-  ASSERT_TRUE(admit(0, frames(1, 40), false).ok());
-  run_until_idle();
-  EXPECT_EQ(heard_[0].chunks, (std::vector<size_t>{1, 2, 4, 8, 16, 9}));
-  append(0, frames(1, 120), false);
-  run_until_idle();
-  EXPECT_EQ(heard_[0].chunks, (std::vector<size_t>{1, 2, 4, 8, 16, 9, 18, 32, 32, 32, 6}));
+TEST_F(GenerationEngineTest, ChunksGrowWithTheListenersLead) {
+  ASSERT_TRUE(admit(0, frames(1, 100), false).ok());
+  for (int i = 0; i < 9; ++i) step();
+  // No time passes: after the first ones each is half of what has come so far.
+  EXPECT_EQ(heard_[0].chunks, (std::vector<size_t>{1, 2, 4, 4, 5, 8, 12, 18, 27}));
+}
+
+TEST_F(GenerationEngineTest, ChunksAreSmallWhenTheListenerIsAboutToRunDry) {
+  ASSERT_TRUE(admit(0, frames(1, 60), false).ok());
+  for (int i = 0; i < 8; ++i) step();
+  EXPECT_EQ(heard_[0].chunks.back(), 18u);
+  clock_.advance(from_seconds(5.4));  // all but nothing of 54 frames is played
+  step();
+  EXPECT_EQ(heard_[0].chunks.back(), 4u);
+  EXPECT_EQ(heard_[0].metrics.underrun_s, 0);
+}
+
+TEST_F(GenerationEngineTest, FramesAreWaitedForWhileTheListenerIsAhead) {
+  ASSERT_TRUE(admit(0, frames(1, 36), false).ok());
+  for (int i = 0; i < 7; ++i) step();  // 3.6 s
+  append(0, frames(2, 3), false);
+  EXPECT_FALSE(engine_->has_runnable_work());
+  // Until he has eight frames left, twice what there is and one more.
+  EXPECT_NEAR(to_seconds(engine_->wake_at() - clock_.now()), 3.6 - 0.8, 1e-6);
+  clock_.advance(engine_->wake_at() - clock_.now());
+  EXPECT_TRUE(engine_->has_runnable_work());
+  step();
+  EXPECT_EQ(heard_[0].chunks.back(), 3u);
+  EXPECT_EQ(engine_->wake_at(), TimePoint::max());
+  // Enough of them, or the end, are not waited for.
+  append(0, frames(3, 8), false);
+  EXPECT_TRUE(engine_->has_runnable_work());
+  step();
+  append(0, frames(4, 1), true);
+  EXPECT_TRUE(engine_->has_runnable_work());
+  step();
+  EXPECT_EQ(heard_[0].ends, 1);
+  EXPECT_EQ(heard_[0].metrics.underrun_s, 0);
+}
+
+TEST_F(GenerationEngineTest, SilenceIsCounted) {
+  ASSERT_TRUE(admit(0, frames(1, 1), false).ok());
+  step();
+  EXPECT_EQ(heard_[0].metrics.first_audio_s, heard_[0].metrics.first_output_s);
+  clock_.advance(from_seconds(0.5));
+  append(0, frames(2, 1), false);
+  step();
+  EXPECT_NEAR(heard_[0].metrics.underrun_s, 0.4, 1e-6);
+  EXPECT_NEAR(heard_[0].metrics.audio_s, 0.2, 1e-6);
+  // Playback goes on from there.
+  clock_.advance(from_seconds(0.09));
+  append(0, frames(3, 1), true);
+  step();
+  EXPECT_NEAR(heard_[0].metrics.underrun_s, 0.4, 1e-6);
 }
 
 TEST_F(GenerationEngineTest, TakesEverythingOnceTheInputIsComplete) {
@@ -188,7 +243,7 @@ TEST_F(GenerationEngineTest, WhoRunsDryFirstGoesFirst) {
   EXPECT_EQ(model_->steps.back()[0], 1);  // the newcomer's first frame
   EXPECT_EQ(model_->steps.back()[1], 10);
   // Its deadline is that of the one who waits longest.
-  EXPECT_LE(executor_.last_order.deadline, Clock::steady().now());
+  EXPECT_LE(executor_.last_order.deadline, clock_.now());
   run_until_idle();
   ASSERT_TRUE(admit(2, frames(1, 1), false, true, 3).ok());
   ASSERT_TRUE(admit(3, frames(1, 2), true, true, -3).ok());
@@ -204,7 +259,7 @@ TEST_F(GenerationEngineTest, TheDeadlineIsWhenTheListenersBufferIsEmpty) {
   sequence.model = std::move(model_->start(input)).value();
   sequence.submitted = TimePoint(std::chrono::seconds(100));
   EXPECT_EQ(scheduler.deadline(sequence), sequence.submitted);
-  sequence.first_output = TimePoint(std::chrono::seconds(101));
+  sequence.playback_begin = TimePoint(std::chrono::seconds(101));
   sequence.samples_out = model_->info().sample_rate * 5;
   EXPECT_EQ(scheduler.deadline(sequence), TimePoint(std::chrono::seconds(106)));
 }

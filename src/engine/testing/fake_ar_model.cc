@@ -65,6 +65,7 @@ FakeArModel::FakeArModel(FakeArOptions options) : options_(std::move(options)) {
   info_.max_model_len = options_.max_model_len;
   info_.eos_token_ids = options_.eos_token_ids;
   info_.suppressed_token_ids = options_.suppressed_token_ids;
+  info_.frame_s = options_.frame_s;
   info_.prompt_has_token_ids = options_.prompt_has_token_ids && !options_.needs_upstream;
 }
 

@@ -19,6 +19,7 @@ struct FakeArOptions {
   // until the upstream has ended. Ids after the first min_prompt are these.
   bool needs_upstream = false;
   float logit_scale = 8;
+  double frame_s = 0;
 };
 
 // Ids with a meaning in prompts and chunks.

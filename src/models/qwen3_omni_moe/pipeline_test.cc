@@ -1,11 +1,13 @@
 #include "models/qwen3_omni_moe/pipeline.h"
 
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <boost/json.hpp>
 #include <fstream>
 
 #include "base/json_file.h"
+#include "models/qwen3_omni_moe/talker.h"
 #include "models/qwen3_omni_moe/test_util.h"
 #include "models/qwen3_omni_moe/thinker.h"
 #include "weights/test_util.h"
@@ -217,6 +219,81 @@ TEST_F(PipelineTest, BiasesAndDenseLayersAreLoadedWhereTheConfigSays) {
             std::tuple(true, true, true, false, true));
   EXPECT_EQ(names("\"decoder_sparse_step\":1", "\"decoder_sparse_step\":3"),
             std::tuple(false, false, false, false, true));
+}
+
+TEST_F(PipelineTest, ReplicasShareTheWeightsOfOneLoad) {
+  const auto first = load(0), second = load(0);
+  const auto& a = static_cast<const Thinker&>(*first).weights();
+  const auto& b = static_cast<const Thinker&>(*second).weights();
+  EXPECT_EQ(a.embed_tokens.raw_data(), b.embed_tokens.raw_data());
+  EXPECT_EQ(a.lm_head.weight.raw_data(), b.lm_head.weight.raw_data());
+  EXPECT_EQ(a.shared, b.shared);
+  options_.auto_dtype = false;
+  options_.dtype = DType::kBF16;
+  const auto other = load(0);
+  EXPECT_NE(static_cast<const Thinker&>(*other).weights().embed_tokens.raw_data(),
+            a.embed_tokens.raw_data())
+      << "another dtype is another load";
+  const auto talker = load(1), twin = load(1);
+  EXPECT_EQ(static_cast<const Talker&>(*talker).weights().codec_embedding.raw_data(),
+            static_cast<const Talker&>(*twin).weights().codec_embedding.raw_data());
+}
+
+// Bytes of this process in memory.
+int64_t resident_bytes() {
+  int64_t pages = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+TEST_F(PipelineTest, ASecondReplicaTakesNoMemoryForWeights) {
+  LoadOptions options;
+  options.model_dir = std::filesystem::path(TUTTI_SOURCE_DIR) / "models/nano";
+  options.dummy_weights = true;
+  options.auto_dtype = false;
+  const auto pipeline = std::move(open_pipeline(options)).value();
+  const int64_t before = resident_bytes();
+  const auto first = std::move(pipeline->load_ar(0, options)).value();
+  const int64_t one = resident_bytes();
+  const auto second = std::move(pipeline->load_ar(0, options)).value();
+  const int64_t two = resident_bytes();
+  EXPECT_GT(one - before, int64_t{4} << 20);
+  EXPECT_LT(two - one, (one - before) / 10);
+  RecordProperty("first_replica_bytes", std::to_string(one - before));
+  RecordProperty("second_replica_bytes", std::to_string(two - one));
+}
+
+TEST_F(PipelineTest, ThePlaceholdersOfRawPromptsAreCounted) {
+  const MediaItem picture = MediaItem::file(
+      MediaKind::kImage,
+      (std::filesystem::path(TUTTI_TEST_DATA) / "goldens/media/photo_97x61.png").string());
+  const auto image = static_cast<int32_t>(config_.thinker.image_token_id);
+  const auto error_of = [&](Prompt prompt) {
+    const auto input = pipeline_->process_prompt(prompt);
+    if (input.ok()) return std::string();
+    EXPECT_EQ(input.error().param(), "multi_modal_data");
+    return input.error().message();
+  };
+  TokensPrompt tokens{{1, image, 2}, {picture}};
+  const auto input = pipeline_->process_prompt(tokens);
+  ASSERT_TRUE(input.ok()) << input.error().message();
+  EXPECT_GT(input->payload.token_ids.size(), 3u) << "one for each row";
+  tokens.multi_modal_data.push_back(picture);
+  EXPECT_EQ(error_of(tokens), "image 2: The prompt has places for 1 image item; 2 were given.");
+  EXPECT_EQ(error_of(TextPrompt{"no place", {picture}}),
+            "image 1: The prompt has places for 0 image items; 1 was given.");
+  tokens = {{1, image, image, 2}, {picture}};
+  EXPECT_EQ(error_of(tokens), "The prompt has places for 2 image items; 1 was given.");
+}
+
+TEST_F(PipelineTest, SpeechNeedsTextOrIds) {
+  const auto talker = load(1);
+  StageInput input;
+  input.payload.tensors["prompt_length"] = Tensor::from_vector(std::vector<int32_t>{1}, {1});
+  input.payload.tensors["has_embeds"] = Tensor::zeros({1}, DType::kI32);
+  input.payload.token_ids = {-1};
+  EXPECT_EQ(talker->start(input).error().message(),
+            "Speech needs a prompt of text or token ids; this one has rows of embeddings.");
 }
 
 }  // namespace

@@ -47,6 +47,7 @@ class Talker final : public ArModel {
 
   const ArModelInfo& info() const override { return info_; }
   const LoraTargets& lora_targets() const override { return weights_.lora_targets; }
+  const Weights& weights() const { return weights_; }
   // input.voice: a name of config.talker.speaker_id; empty: the first.
   Result<std::unique_ptr<ArSequence>> start(const StageInput& input) override;
   Status append(ArSequence& sequence, StagePayload payload, bool last) override;

@@ -70,6 +70,7 @@ class Thinker final : public ArModel {
 
   const ArModelInfo& info() const override { return info_; }
   const LoraTargets& lora_targets() const override { return weights_.lora_targets; }
+  const Weights& weights() const { return weights_; }
   Result<std::unique_ptr<ArSequence>> start(const StageInput& input) override;
   Status append(ArSequence& sequence, StagePayload payload, bool last) override;
   Status extend(ArSequence& sequence, std::span<const int32_t> generated,
