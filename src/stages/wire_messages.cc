@@ -36,9 +36,9 @@ void describe(Archive& ar, StageInput& i) {
 template <typename Archive>
 void describe(Archive& ar, StageRequest& r) {
   auto& [key, request_id, input, sampling_params, seed, priority, streams_payload, wants_payload,
-         lora_name, lora_path, reasoning_ended, segment] = r;
+         lora_name, lora_path, reasoning_ended, segment, transfer_s] = r;
   ar(key, request_id, input, sampling_params, seed, priority, streams_payload, wants_payload,
-     lora_name, lora_path, reasoning_ended, segment);
+     lora_name, lora_path, reasoning_ended, segment, transfer_s);
 }
 
 template <typename Archive>

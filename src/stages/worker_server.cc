@@ -37,7 +37,8 @@ class WorkerServer {
     TUTTI_RETURN_IF_ERROR(send(WorkerAccepted{getpid()}));
     Result<WorkerStage> stage = load_stage(*hello, load);
     if (!stage) return report_death(std::move(stage).error());
-    ReplicaCore core(StageId(hello->stage), stage->graph, std::move(stage->engine));
+    ReplicaCore core(StageId(hello->stage), stage->graph, std::move(stage->engine),
+                     [&]() { return load_again(*hello, load, *stage); });
     TUTTI_RETURN_IF_ERROR(send(WorkerLoaded{stage->max_prompt_tokens, core.stats()}));
     const Status status = serve(core);
     return status;
@@ -54,12 +55,22 @@ class WorkerServer {
     }
   }
 
+  // After a sleep in which the engine was given back; nobody waits for its progress.
+  static Result<std::unique_ptr<StageEngine>> load_again(const WorkerHello& hello,
+                                                         const WorkerLoader& load,
+                                                         WorkerStage& stage) {
+    TUTTI_ASSIGN_OR_RETURN(WorkerStage again,
+                           load(hello, [](double, const std::string&) { return true; }));
+    stage.owner = std::move(again.owner);
+    return std::move(again.engine);
+  }
+
   Status serve(ReplicaCore& core) {
     std::vector<StageCommand> commands;
     TimePoint last_report{};
     while (!closed_) {
       commands.clear();
-      TUTTI_RETURN_IF_ERROR(take_commands(core.has_runnable_work(), commands));
+      TUTTI_RETURN_IF_ERROR(take_commands(core, commands));
       if (closed_) break;
       OutputsEvent outputs;
       for (StageCommand& command : commands) core.apply(std::move(command), outputs.outputs);
@@ -81,7 +92,8 @@ class WorkerServer {
     return {};
   }
 
-  Status take_commands(bool busy, std::vector<StageCommand>& commands) {
+  Status take_commands(const ReplicaCore& core, std::vector<StageCommand>& commands) {
+    const bool busy = core.has_runnable_work();
     const TimePoint spin_end = Clock::steady().now() + kSpin;
     while (static_cast<int>(commands.size()) < kMostCommands) {
       TUTTI_ASSIGN_OR_RETURN(std::optional<ToWorker> message, try_receive());
@@ -92,8 +104,8 @@ class WorkerServer {
         commands.push_back(std::move(*command));
       } else if (busy || !commands.empty()) {
         return {};
-      } else if (Clock::steady().now() >= spin_end) {
-        channel_.wait_readable(Deadline::never());
+      } else if (Clock::steady().now() >= spin_end && !channel_.wait_readable(core.wake_at())) {
+        return {};
       }
     }
     return {};

@@ -42,10 +42,11 @@ std::span<const ScheduledItem> Scheduler::schedule(int64_t most_prompt_tokens) {
   tokens_left_ = limits_.max_num_batched_tokens;
   prompt_tokens_left_ = std::max<int64_t>(most_prompt_tokens, 1);
   ++step_;
+  bool admits = true;
   for (auto priority = next_priority({}); priority; priority = next_priority(priority)) {
     schedule_decodes(*priority);
     schedule_prefills(*priority);
-    if (!admit_waiting(*priority)) break;
+    admits = admits && admit_waiting(*priority);
   }
   return items_;
 }
