@@ -24,9 +24,10 @@ void describe(Archive& ar, LoadOptions& o) {
 template <typename Archive>
 void describe(Archive& ar, StageEngineOptions& o) {
   auto& [max_num_seqs, max_num_batched_tokens, max_model_len, kv_cache_bytes, block_size,
-         enable_prefix_caching, max_loras, max_lora_rank, epoch] = o;
+         enable_prefix_caching, max_loras, max_lora_rank, epoch, clock] = o;
   ar(max_num_seqs, max_num_batched_tokens, max_model_len, kv_cache_bytes, block_size,
      enable_prefix_caching, max_loras, max_lora_rank, epoch);
+  if constexpr (Archive::kReads) clock = nullptr;  // a worker has the steady clock
 }
 
 template <typename Archive>

@@ -36,6 +36,9 @@ class ArEngine final : public StageEngine {
                                              const std::string& args_json) override {
     return loras_.control(method, args_json);
   }
+  std::vector<std::string> control_methods() const override {
+    return {"add_lora", "remove_lora", "list_loras", "pin_lora"};
+  }
   Status sleep() override;
   Status wake_up() override;
 
