@@ -158,7 +158,10 @@ void SimWorld::ask_abort() {
   }
   if (random_.chance(0.5)) {
     message.ticket = next_ticket_++;
-    calls_[message.ticket] = {.keys = message.keys};
+    Call& call = calls_[message.ticket];
+    for (const RequestKey key : message.keys) {
+      if (find_client(key)) call.keys.push_back(key);
+    }
   }
   mailbox_.push_back(std::move(message));
 }

@@ -21,6 +21,8 @@ void SimStats::add(const SimStats& other) {
 SimWorld::SimWorld(uint64_t seed, bool trace, Bug bug)
     : random_(seed), trace_(trace), bug_(bug), bug_left_(random_.between(5, 60)) {
   const auto sometimes = [&](double p, double chance) { return random_.chance(p) ? chance : 0; };
+  // Restarts are rarer than what the others strike at.
+  if (bug_ == Bug::kMissedRestart) bug_left_ %= 3;
   chances_ = {.death = sometimes(0.4, 0.002),
               .fault = sometimes(0.5, 0.1),
               .abort = sometimes(0.5, 0.02),
@@ -51,7 +53,7 @@ SimWorld::SimWorld(uint64_t seed, bool trace, Bug bug)
   options_.on_message = [this](RequestKey key, const EngineMessage& message) {
     find_client(key)->emitted |= std::holds_alternative<OutputMessage>(message);
   };
-  target_requests_ = random_.between(300, 740);
+  target_requests_ = random_.between(500, 900);
   max_tokens_ = random_.chance(0.1) ? 20 : 5;
   build_graph();
   build_queues();
@@ -127,7 +129,7 @@ std::unique_ptr<StageClient> SimWorld::make_replica(int32_t stage, ReplicaId rep
       .sink = [this](StageEvent event) { mailbox_.push_back(std::move(event)); },
       .strikes = [this](Bug bug) { return strikes(bug); }};
   auto client = std::make_unique<SimStageClient>(std::move(setup));
-  const bool forgotten = incarnation > 0 && bug_ == Bug::kMissedRestart && bug_left_-- < 5;
+  const bool forgotten = incarnation > 0 && strikes(Bug::kMissedRestart);
   if (!forgotten) replicas_.push_back(client.get());
   return client;
 }
@@ -145,7 +147,8 @@ void SimWorld::build_pools() {
         [this, s](ReplicaId replica, uint32_t incarnation) {
           return make_replica(s, replica, incarnation);
         },
-        static_cast<int32_t>(random_.between(1, 3)), options));
+        // One that never comes back must not be all there is.
+        static_cast<int32_t>(random_.between(bug_ == Bug::kMissedRestart ? 2 : 1, 3)), options));
   }
   // The initial start is over: a death in it would have ended the engine.
   for (SimStageClient* replica : replicas_) replica->load();
