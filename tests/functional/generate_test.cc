@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "process.h"
+#include "weights/lora_test_util.h"
 
 namespace tutti::testing {
 namespace {
@@ -62,6 +63,37 @@ class Generate : public ::testing::Test {
   std::string path(const std::string& name) const { return (dir_ / name).string(); }
   fs::path dir_;
 };
+
+TEST_F(Generate, AnAdapterChangesTheAnswer) {
+  const TempFolder adapter;
+  const auto write = [&](int64_t rank) {
+    Tensor a = Tensor::zeros({rank, 256}), b = Tensor::zeros({256, rank});
+    for (int64_t i = 0; i < 256; ++i) {
+      a.data<float>()[i] = i % 3 == 0 ? 1.0f : -0.5f;
+      b.data<float>()[i * rank] = i % 2 == 0 ? 1.0f : -1.0f;
+    }
+    NamedTensors tensors;
+    add_module(tensors, "thinker.model.layers.0.self_attn.o_proj", a, b);
+    write_adapter(adapter, peft_config(rank, 8), tensors);
+  };
+  write(1);
+  std::vector<std::string> flags = {
+      "--text", "What is the capital of Norway?", "--temperature", "0", "--max-tokens", "8",
+      "--quiet"};
+  const ProcessResult plain = generate(flags);
+  ASSERT_EQ(plain.exit_code, 0) << plain.err;
+  const std::string lora = "own=" + adapter.path().string();
+  flags.insert(flags.end(), {"--lora", lora});
+  const ProcessResult adapted = generate(flags);
+  ASSERT_EQ(adapted.exit_code, 0) << adapted.err;
+  EXPECT_NE(adapted.out, plain.out);
+
+  flags.insert(flags.end(), {"--max-lora-rank", "4"});
+  write(8);
+  expect_error(flags, 2, "`max_lora_rank` is 4");
+  expect_error({"--text", "Hello", "--lora", "own=" + path("none")}, 2, "is not a directory");
+  expect_error({"--text", "Hello", "--lora", "own"}, 2, "'own' is not NAME=DIRECTORY");
+}
 
 TEST_F(Generate, HearsAndSees) {
   const std::string media = std::string(TUTTI_TEST_DATA) + "/goldens/media/";
