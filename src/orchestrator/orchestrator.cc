@@ -86,7 +86,7 @@ void Orchestrator::on(TimerMessage) {
               [&] { on_request_timer(*found->second); });
     }
   }
-  if (queue_deadline_ <= now_) end_overdue_waiting();
+  if (queue_deadline_ <= now_) has_room_ = true;  // admission ends those whose time is over
 }
 
 void Orchestrator::on(UpdateMessage message) {
@@ -150,9 +150,14 @@ void Orchestrator::admit() {
     start(std::move(*request));
   }
   // Others wait: their deadlines count, also of those that will join them.
-  queue_deadline_ = TimePoint::max();
-  requests_.watch(
-      [&](const auto& request) { queue_deadline_ = std::min(queue_deadline_, request->deadline); });
+  for (;;) {
+    queue_deadline_ = TimePoint::max();
+    requests_.watch([&](const auto& request) {
+      queue_deadline_ = std::min(queue_deadline_, request->deadline);
+    });
+    if (queue_deadline_ > now_) return;
+    end_overdue_waiting();
+  }
 }
 
 void Orchestrator::start(std::unique_ptr<AcceptedRequest> request) {
@@ -184,7 +189,6 @@ void Orchestrator::end_overdue_waiting() {
   while (auto request = requests_.extract_if(overdue)) {
     refuse(**request, deadline_exceeded("The request's time was over while it waited."));
   }
-  has_room_ = true;  // looks for the next deadline
 }
 
 void Orchestrator::refuse(const AcceptedRequest& request, const Status& cause) {

@@ -160,7 +160,7 @@ void Orchestrator::hold(RequestProgress& progress, int32_t stage, StageOutput ou
   StageProgress& at = progress.stages[stage];
   const StageOutputDelta& delta = output.delta;
   const bool empty = delta.text.empty() && delta.token_ids.empty() && delta.audio.samples.empty();
-  if (!at.wanted_output || empty) return;
+  if (!at.wanted_output || at.was_cut || empty) return;
   OutputMessage message = aborted_message(*progress.request, *graph_, stage);
   message.finished = false;
   message.replica_id = at.replica.value;

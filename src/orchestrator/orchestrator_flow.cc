@@ -210,6 +210,7 @@ void Orchestrator::cut(RequestProgress& progress, int32_t stage) {
     return state == State::kWaiting || state == State::kQueued || state == State::kRunning;
   };
   if (open(stage) && progress.stages[stage].wanted_output) --progress.open_outputs;
+  progress.stages[stage].was_cut = true;
   let_go(progress, stage);
   for (const int32_t to : graph_->consumers(stage)) {
     if (open(to)) cut(progress, to);

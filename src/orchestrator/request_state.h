@@ -38,6 +38,7 @@ struct StageProgress {
   bool feeds_others = false;            // a needed stage consumes its payload
   bool said_metrics = false;            // its StageMetricsMessage is out
   int32_t segment = 0;                  // that it answers, or gathers input for
+  bool was_cut = false;                 // at the limit of audio: nothing more of it is said
   int32_t open_sources = 0;             // of `segment`: how many have not ended
   std::vector<UpstreamChunk> gathered;  // of `segment`, until submitted
   std::vector<LaterSegment> later;

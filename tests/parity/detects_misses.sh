@@ -22,7 +22,7 @@ expect() {  # expect CODE PATTERN ARGUMENT...
 expect 0 ', 0 failed' "$work"
 expect 1 "has no case 'nothing'" "$work" --case nothing
 expect 2 'FAMILY_DIR or --frontend' --dtype bf16
-expect 1 "Cannot read '" "$work/missing"
+expect 1 "cannot be read" "$work/missing"
 
 # Another epsilon: hidden states and logits move.
 sed -i 's/"rms_norm_eps": 1e-06/"rms_norm_eps": 1e-02/' "$work/checkpoint/config.json"
