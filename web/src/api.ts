@@ -1,0 +1,172 @@
+// The page's side of the HTTP API: streamed chat completions, models, voices, health, metrics.
+
+export type Role = 'system' | 'user' | 'assistant';
+
+export type ContentPart =
+  | { type: 'text'; text: string }
+  | { type: 'image_url'; image_url: { url: string } }
+  | { type: 'video_url'; video_url: { url: string } }
+  | { type: 'input_audio'; input_audio: { data: string; format: string } };
+
+export interface ApiMessage {
+  role: Role;
+  content: string | ContentPart[];
+}
+
+/** One stage of one request; times are seconds since the request's submission. */
+export interface StageMetrics {
+  stage_id: number;
+  model_stage: string;
+  replica_id: number;
+  submitted_s: number;
+  first_scheduled_s: number;
+  first_output_s: number;
+  finished_s: number;
+  compute_s: number;
+  transfer_s: number;
+  prompt_tokens: number;
+  cached_tokens: number;
+  output_tokens: number;
+  preemptions: number;
+}
+
+/** What `return_stage_metrics` adds to the last chunk. */
+export interface RequestMetrics {
+  ttft_s: number | null;
+  ttfa_s: number | null;
+  rtf: number | null;
+  audio_s: number;
+  underrun_s: number;
+  total_s: number;
+  stages: StageMetrics[];
+}
+
+export interface ChatOptions {
+  model: string;
+  messages: ApiMessage[];
+  speech: boolean;
+  voice?: string;
+  temperature?: number;
+  top_p?: number;
+  max_tokens?: number;
+  seed?: number;
+}
+
+export interface ChatHandlers {
+  onText(delta: string): void;
+  /** 16-bit little-endian mono samples at 24 kHz. */
+  onAudio(pcm: Int16Array): void;
+  onMetrics(metrics: RequestMetrics): void;
+}
+
+export const PCM_RATE = 24000;
+
+export class ApiError extends Error {
+  constructor(message: string, readonly status: number) {
+    super(message);
+  }
+}
+
+async function fail(response: Response): Promise<never> {
+  let message = `${response.status} ${response.statusText}`;
+  try {
+    const body = await response.json();
+    if (body?.error?.message) message = body.error.message;
+  } catch {
+    // Not JSON: the status line is all there is.
+  }
+  throw new ApiError(message, response.status);
+}
+
+let apiKey = sessionStorage.getItem('tutti-api-key') ?? '';
+export function setApiKey(key: string): void {
+  apiKey = key;
+  sessionStorage.setItem('tutti-api-key', key);
+}
+export const getApiKey = (): string => apiKey;
+
+function headers(extra: Record<string, string> = {}): Record<string, string> {
+  return apiKey ? { ...extra, Authorization: `Bearer ${apiKey}` } : extra;
+}
+
+async function getJson(path: string): Promise<any> {
+  const response = await fetch(path, { headers: headers() });
+  if (!response.ok) await fail(response);
+  return response.json();
+}
+
+export async function listModels(): Promise<string[]> {
+  return (await getJson('/v1/models')).data.map((model: { id: string }) => model.id);
+}
+
+export async function listVoices(): Promise<string[]> {
+  const body = await getJson('/v1/audio/voices');
+  return body.voices.map((voice: string | { id: string }) => (typeof voice === 'string' ? voice : voice.id));
+}
+
+export async function health(): Promise<any> {
+  // 503 carries the same body: which stage is not ready.
+  return (await fetch('/health', { headers: headers() })).json();
+}
+
+export async function metricsText(): Promise<string> {
+  const response = await fetch('/metrics', { headers: headers() });
+  if (!response.ok) await fail(response);
+  return response.text();
+}
+
+/** Yields the data of each server-sent event until the stream's end. */
+async function* events(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let buffer = '';
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    buffer += value;
+    let end: number;
+    while ((end = buffer.indexOf('\n\n')) >= 0) {
+      const data = buffer
+        .slice(0, end)
+        .split('\n')
+        .filter((line) => line.startsWith('data:'))
+        .map((line) => line.slice(5).trimStart())
+        .join('\n');
+      buffer = buffer.slice(end + 2);
+      if (data) yield data;
+    }
+  }
+}
+
+export function decodePcm16(base64: string): Int16Array {
+  const binary = atob(base64);
+  const bytes = new Uint8Array(binary.length & ~1);
+  for (let i = 0; i < bytes.length; ++i) bytes[i] = binary.charCodeAt(i);
+  return new Int16Array(bytes.buffer);
+}
+
+export async function streamChat(options: ChatOptions, handlers: ChatHandlers, signal: AbortSignal): Promise<void> {
+  const { speech, voice, ...rest } = options;
+  const response = await fetch('/v1/chat/completions', {
+    method: 'POST',
+    signal,
+    headers: headers({ 'Content-Type': 'application/json' }),
+    body: JSON.stringify({
+      ...rest,
+      modalities: speech ? ['text', 'audio'] : ['text'],
+      ...(speech ? { audio: { voice, format: 'pcm16' } } : {}),
+      stream: true,
+      stream_options: { include_usage: true },
+      return_stage_metrics: true,
+    }),
+  });
+  if (!response.ok || !response.body) return fail(response);
+  for await (const data of events(response.body)) {
+    if (data === '[DONE]') return;
+    const chunk = JSON.parse(data);
+    if (chunk.error) throw new ApiError(chunk.error.message, 500);
+    const delta = chunk.choices?.[0]?.delta;
+    if (delta?.content) handlers.onText(delta.content);
+    if (delta?.audio?.data) handlers.onAudio(decodePcm16(delta.audio.data));
+    if (chunk.stage_metrics) handlers.onMetrics(chunk.stage_metrics);
+  }
+}

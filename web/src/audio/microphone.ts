@@ -1,0 +1,33 @@
+// The microphone as chunks of 16-bit mono samples at a fixed rate.
+import workletUrl from './microphone-worklet.js?url';
+
+export const MICROPHONE_RATE = 24000;
+
+export class Microphone {
+  private context: AudioContext | null = null;
+  private stream: MediaStream | null = null;
+
+  constructor(private readonly onSamples: (pcm: Int16Array, level: number) => void) {}
+
+  async start(): Promise<void> {
+    if (!navigator.mediaDevices?.getUserMedia) {
+      throw new Error('This page may use the microphone only over https or on localhost.');
+    }
+    this.stream = await navigator.mediaDevices.getUserMedia({
+      audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true },
+    });
+    this.context = new AudioContext({ sampleRate: MICROPHONE_RATE });
+    await this.context.audioWorklet.addModule(workletUrl);
+    const source = this.context.createMediaStreamSource(this.stream);
+    const node = new AudioWorkletNode(this.context, 'microphone', { numberOfOutputs: 0 });
+    node.port.onmessage = ({ data }) => this.onSamples(data.pcm, data.level);
+    source.connect(node);
+  }
+
+  stop(): void {
+    this.stream?.getTracks().forEach((track) => track.stop());
+    void this.context?.close();
+    this.stream = null;
+    this.context = null;
+  }
+}

@@ -1,0 +1,76 @@
+// Gapless playback of PCM while it arrives: chunks go to an AudioWorklet that plays them end to end.
+import { PCM_RATE } from '../api';
+import workletUrl from './player-worklet.js?url';
+
+export class Player {
+  private context: AudioContext | null = null;
+  private node: AudioWorkletNode | null = null;
+  private ready: Promise<void> | null = null;
+  private waiting: Float32Array[] = [];
+  onPlaying: (playing: boolean) => void = () => {};
+  /** Samples that have left the speaker since the last stop(). */
+  played = 0;
+
+  /** Browsers allow sound only after a gesture: call it from one. */
+  unlock(): Promise<void> {
+    this.ready ??= this.open();
+    void this.context?.resume();
+    return this.ready;
+  }
+
+  private async open(): Promise<void> {
+    this.context = new AudioContext({ sampleRate: PCM_RATE, latencyHint: 'interactive' });
+    await this.context.audioWorklet.addModule(workletUrl);
+    const node = new AudioWorkletNode(this.context, 'player', { outputChannelCount: [1] });
+    node.port.onmessage = ({ data }) => {
+      this.played = data.played;
+      this.onPlaying(data.playing);
+    };
+    node.connect(this.context.destination);
+    this.node = node;
+    for (const samples of this.waiting.splice(0)) this.post(samples);
+  }
+
+  push(pcm: Int16Array): void {
+    const samples = Float32Array.from(pcm, (value) => value / 32768);
+    if (this.node) this.post(samples);
+    else this.waiting.push(samples);
+  }
+
+  /** No more samples will come for this answer: play what is there, however little. */
+  finish(): void {
+    this.node?.port.postMessage({ type: 'finish' });
+  }
+
+  stop(): void {
+    this.waiting = [];
+    this.played = 0;
+    this.node?.port.postMessage({ type: 'stop' });
+  }
+
+  private post(samples: Float32Array): void {
+    this.node!.port.postMessage({ type: 'samples', samples }, [samples.buffer]);
+  }
+}
+
+/** A WAV file of 16-bit mono samples, for the replay control and for sending a recording. */
+export function wavBlob(chunks: Int16Array[], rate: number): Blob {
+  const count = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  const view = new DataView(new ArrayBuffer(44));
+  const tag = (offset: number, text: string) => {
+    for (let i = 0; i < text.length; ++i) view.setUint8(offset + i, text.charCodeAt(i));
+  };
+  tag(0, 'RIFF');
+  view.setUint32(4, 36 + 2 * count, true);
+  tag(8, 'WAVEfmt ');
+  view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true);
+  view.setUint16(22, 1, true);
+  view.setUint32(24, rate, true);
+  view.setUint32(28, 2 * rate, true);
+  view.setUint16(32, 2, true);
+  view.setUint16(34, 16, true);
+  tag(36, 'data');
+  view.setUint32(40, 2 * count, true);
+  return new Blob([view.buffer, ...(chunks as unknown as BlobPart[])], { type: 'audio/wav' });
+}

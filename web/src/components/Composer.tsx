@@ -1,0 +1,182 @@
+// Where a person types, drops media, records, or goes hands-free.
+import { useRef, useState } from 'preact/hooks';
+import { Microphone, MICROPHONE_RATE } from '../audio/microphone';
+import { wavBlob } from '../audio/player';
+import { asDataUrl, readAttachment, type Attachment } from '../conversation';
+
+interface Props {
+  running: boolean;
+  handsFree: boolean;
+  level: number;
+  onSend(text: string, attachments: Attachment[]): void;
+  onStop(): void;
+  onHandsFree(on: boolean): void;
+  onError(message: string): void;
+  unlockSound(): void;
+}
+
+export function Composer(props: Props) {
+  const [text, setText] = useState('');
+  const [attachments, setAttachments] = useState<Attachment[]>([]);
+  const [recording, setRecording] = useState(false);
+  const [dragging, setDragging] = useState(false);
+  const recorded = useRef<Int16Array[]>([]);
+  const microphone = useRef<Microphone | null>(null);
+  const files = useRef<HTMLInputElement>(null);
+
+  const send = (extra: Attachment[] = []) => {
+    const all = [...attachments, ...extra];
+    if (!text.trim() && all.length === 0) return;
+    props.unlockSound();
+    props.onSend(text.trim(), all);
+    setText('');
+    setAttachments([]);
+  };
+
+  const add = async (list: FileList | null | undefined) => {
+    for (const file of list ?? []) {
+      try {
+        const attachment = await readAttachment(file);
+        setAttachments((before) => [...before, attachment]);
+      } catch (error) {
+        props.onError((error as Error).message);
+      }
+    }
+  };
+
+  const record = async () => {
+    if (microphone.current) return;
+    props.unlockSound();
+    recorded.current = [];
+    const device = new Microphone((pcm) => recorded.current.push(pcm));
+    microphone.current = device;
+    setRecording(true);
+    try {
+      await device.start();
+    } catch (error) {
+      microphone.current = null;
+      setRecording(false);
+      props.onError(`The microphone cannot be used: ${(error as Error).message}`);
+    }
+  };
+
+  const finishRecording = async () => {
+    const device = microphone.current;
+    if (!device) return;
+    microphone.current = null;
+    device.stop();
+    setRecording(false);
+    const samples = recorded.current.reduce((sum, chunk) => sum + chunk.length, 0);
+    if (samples < 0.2 * MICROPHONE_RATE) return; // a slip of the finger
+    const dataUrl = await asDataUrl(wavBlob(recorded.current, MICROPHONE_RATE));
+    send([{ kind: 'audio', name: 'Recording', dataUrl }]);
+  };
+
+  return (
+    <form
+      class={dragging ? 'composer dragging' : 'composer'}
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+      onDragOver={(event) => {
+        event.preventDefault();
+        setDragging(true);
+      }}
+      onDragLeave={() => setDragging(false)}
+      onDrop={(event) => {
+        event.preventDefault();
+        setDragging(false);
+        void add(event.dataTransfer?.files);
+      }}
+      onPaste={(event) => void add(event.clipboardData?.files)}
+    >
+      {attachments.length > 0 && (
+        <ul class="attachments" aria-label="To be sent">
+          {attachments.map((item, i) => (
+            <li key={i}>
+              {item.kind === 'image' ? <img src={item.dataUrl} alt="" /> : <span class="icon">{item.kind === 'video' ? '▶' : '♪'}</span>}
+              <span>{item.name}</span>
+              <button
+                type="button"
+                aria-label={`Remove ${item.name}`}
+                onClick={() => setAttachments(attachments.filter((_, at) => at !== i))}
+              >
+                ×
+              </button>
+            </li>
+          ))}
+        </ul>
+      )}
+      <div class="row">
+        <textarea
+          aria-label="Message"
+          placeholder="Ask something, or drop a picture here"
+          rows={1}
+          value={text}
+          onInput={(event) => setText(event.currentTarget.value)}
+          onKeyDown={(event) => {
+            if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+              event.preventDefault();
+              send();
+            }
+          }}
+        />
+      </div>
+      <div class="row actions">
+        <input ref={files} type="file" accept="image/*,audio/*,video/*" multiple hidden data-testid="file"
+          onChange={(event) => {
+            void add(event.currentTarget.files);
+            event.currentTarget.value = '';
+          }} />
+        <button type="button" onClick={() => files.current?.click()} aria-label="Add a picture, sound or video" title="Add media">
+          +
+        </button>
+        <button
+          type="button"
+          class={recording ? 'hold active' : 'hold'}
+          aria-pressed={recording}
+          aria-label="Hold to talk"
+          title="Hold to talk (or hold Space on this button)"
+          disabled={props.handsFree}
+          onPointerDown={(event) => {
+            event.currentTarget.setPointerCapture(event.pointerId);
+            void record();
+          }}
+          onPointerUp={() => void finishRecording()}
+          onPointerCancel={() => void finishRecording()}
+          onKeyDown={(event) => {
+            if (event.key === ' ' && !event.repeat) void record();
+          }}
+          onKeyUp={(event) => {
+            if (event.key === ' ') void finishRecording();
+          }}
+        >
+          {recording ? 'Listening…' : 'Hold to talk'}
+        </button>
+        <button
+          type="button"
+          class={props.handsFree ? 'active' : ''}
+          aria-pressed={props.handsFree}
+          onClick={() => {
+            props.unlockSound();
+            props.onHandsFree(!props.handsFree);
+          }}
+        >
+          Hands-free
+        </button>
+        {props.handsFree && <meter aria-label="Microphone level" min={0} max={0.3} value={props.level} />}
+        <span class="space" />
+        {props.running ? (
+          <button type="button" class="primary" onClick={props.onStop} title="Stop (Escape)">
+            Stop
+          </button>
+        ) : (
+          <button type="submit" class="primary">
+            Send
+          </button>
+        )}
+      </div>
+    </form>
+  );
+}

@@ -1,0 +1,102 @@
+// Model, voice and sampling.
+import { useEffect, useState } from 'preact/hooks';
+import { getApiKey, listModels, listVoices, setApiKey } from '../api';
+import type { Settings } from '../settings';
+
+interface Props {
+  settings: Settings;
+  onChange(settings: Settings): void;
+  onError(message: string): void;
+}
+
+export function SettingsPanel({ settings, onChange, onError }: Props) {
+  const [models, setModels] = useState<string[]>([]);
+  const [voices, setVoices] = useState<string[]>([]);
+  const [key, setKey] = useState(getApiKey());
+  const set = (change: Partial<Settings>) => onChange({ ...settings, ...change });
+
+  const refresh = async () => {
+    try {
+      const [m, v] = await Promise.all([listModels(), listVoices()]);
+      setModels(m);
+      setVoices(v);
+      const model = m.includes(settings.model) ? settings.model : (m[0] ?? '');
+      const voice = v.includes(settings.voice) ? settings.voice : (v[0] ?? '');
+      if (model !== settings.model || voice !== settings.voice) set({ model, voice });
+    } catch (error) {
+      onError((error as Error).message);
+    }
+  };
+  useEffect(() => void refresh(), []);
+
+  const number = (name: 'temperature' | 'topP' | 'maxTokens' | 'seed', label: string, step: string, max?: string) => (
+    <label>
+      {label}
+      <input
+        type="number"
+        min="0"
+        max={max}
+        step={step}
+        placeholder="default"
+        value={settings[name]}
+        onInput={(event) => set({ [name]: event.currentTarget.value })}
+      />
+    </label>
+  );
+
+  return (
+    <section class="settings" aria-label="Settings">
+      <label>
+        Model
+        <select value={settings.model} onChange={(event) => set({ model: event.currentTarget.value })}>
+          {models.map((model) => (
+            <option key={model}>{model}</option>
+          ))}
+        </select>
+      </label>
+      <label class="check">
+        <input type="checkbox" checked={settings.speech} disabled={voices.length === 0}
+          onChange={(event) => set({ speech: event.currentTarget.checked })} />
+        Speak the answer
+      </label>
+      <label>
+        Voice
+        <select value={settings.voice} disabled={!settings.speech || voices.length === 0}
+          onChange={(event) => set({ voice: event.currentTarget.value })}>
+          {voices.map((voice) => (
+            <option key={voice}>{voice}</option>
+          ))}
+        </select>
+      </label>
+      <details>
+        <summary>Sampling</summary>
+        {number('temperature', 'Temperature', '0.1', '2')}
+        {number('topP', 'Top p', '0.05', '1')}
+        {number('maxTokens', 'Most tokens', '1')}
+        {number('seed', 'Seed', '1')}
+      </details>
+      <details>
+        <summary>System message and key</summary>
+        <label>
+          System message
+          <textarea rows={3} value={settings.system} onInput={(event) => set({ system: event.currentTarget.value })} />
+        </label>
+        <form onSubmit={(event) => event.preventDefault()}>
+        <label>
+          API key
+          <input
+            type="password"
+            autocomplete="off"
+            value={key}
+            onInput={(event) => setKey(event.currentTarget.value)}
+            onBlur={() => {
+              setApiKey(key);
+              void refresh();
+            }}
+          />
+        </label>
+        </form>
+      </details>
+    </section>
+  );
+}
