@@ -12,3 +12,4 @@ fi
 echo "[3/3] asking: $question"
 build/release/tutti generate "${flags[@]}" --text "$question" --seed 1 --audio-out "$out"
 echo "done: the spoken answer is in $PWD/$out"
+echo "next: build/release/tutti serve, and open http://localhost:8091/ to talk with it; or build/release/tutti chat"

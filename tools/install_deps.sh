@@ -7,6 +7,8 @@ mapfile -t wanted < <(sed -e 's/#.*//' -e 's/[[:space:]]//g' tools/debian-packag
 missing=()
 for package in "${wanted[@]}"; do
   status=$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null || true)
+  # npm may have come another way, with a Node.js of its own.
+  if [[ $package == npm ]] && command -v npm >/dev/null; then continue; fi
   [[ $status == "install ok installed" ]] || missing+=("$package")
 done
 if [[ ${#missing[@]} -eq 0 ]]; then

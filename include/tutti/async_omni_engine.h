@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <optional>
 #include <string>
 #include <thread>
@@ -36,6 +37,11 @@ class InputProcessor {
   virtual ~InputProcessor() = default;
   // Token ids of the prompt as stage 0 sees it. Any thread.
   virtual Result<std::vector<int32_t>> prompt_token_ids(const Prompt& prompt) const = 0;
+  // The text of token ids of stage 0's vocabulary, special tokens included. Error: an id that is
+  // not one.
+  virtual Result<std::string> detokenize(std::span<const int32_t> ids) const = 0;
+  // The bytes of one token, which may be a part of a character; empty when the id is none.
+  virtual std::string token_text(int32_t id) const = 0;
 };
 
 class AsyncOmniEngine {

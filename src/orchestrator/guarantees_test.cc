@@ -238,12 +238,6 @@ int64_t resident_bytes() {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
-
 TEST_F(Guarantees, SevenMemoryAfterTheLastRequestIsMemoryBeforeTheFirst) {
   start_nano();
   int next = 0;
@@ -268,9 +262,7 @@ TEST_F(Guarantees, SevenMemoryAfterTheLastRequestIsMemoryBeforeTheFirst) {
     still = after - before < kStill ? still + 1 : 0;
     before = after;
   }
-  // Sanitizers keep what is freed for a while.
-  if (!kSanitized)
-    EXPECT_EQ(still, 3) << "memory still grows after " << kMostRounds << " rounds of 8 requests";
+  EXPECT_EQ(still, 3) << "memory still grows after " << kMostRounds << " rounds of 8 requests";
   const OmniStats stats = engine_->stats();
   EXPECT_EQ(stats.accepted, stats.finished + stats.aborted);
   EXPECT_EQ(stats.live_requests, 0);

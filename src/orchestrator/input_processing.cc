@@ -11,6 +11,7 @@
 #include "base/strings.h"
 #include "orchestrator/tokenization.h"
 #include "stages/replica_core.h"
+#include "text/tokenizer.h"
 
 namespace tutti {
 namespace {
@@ -205,6 +206,24 @@ void RequestProcessor::draw_seeds(RequestSegment& segment) const {
 Result<std::vector<int32_t>> RequestProcessor::prompt_token_ids(const Prompt& prompt) const {
   TUTTI_ASSIGN_OR_RETURN(StageInput input, stage_input(prompt, {}));
   return std::move(input.payload.token_ids);
+}
+
+Result<std::string> RequestProcessor::detokenize(std::span<const int32_t> ids) const {
+  const auto tokenizer = pipeline_->tokenizer();
+  if (!tokenizer) return unimplemented("This model has no tokenizer.");
+  for (const int32_t id : ids) {
+    if (id >= 0 && id < tokenizer->vocab_size()) continue;
+    return invalid_argument(fmt::format("`tokens` has {}; the vocabulary has ids 0 to {}.", id,
+                                        tokenizer->vocab_size() - 1))
+        .with_param("tokens");
+  }
+  return tokenizer->decode(ids);
+}
+
+std::string RequestProcessor::token_text(int32_t id) const {
+  const auto tokenizer = pipeline_->tokenizer();
+  if (!tokenizer || id < 0 || id >= tokenizer->vocab_size()) return {};
+  return std::string(tokenizer->token_bytes(id));
 }
 
 Result<std::unique_ptr<AcceptedRequest>> RequestProcessor::process(AddRequest request) const {

@@ -43,6 +43,8 @@ class RequestProcessor final : public InputProcessor {
   Result<std::unique_ptr<AcceptedRequest>> process(AddRequest request) const;
   Result<RequestSegment> process(StreamingUpdate update, const SegmentContext& began) const;
   Result<std::vector<int32_t>> prompt_token_ids(const Prompt& prompt) const override;
+  Result<std::string> detokenize(std::span<const int32_t> ids) const override;
+  std::string token_text(int32_t id) const override;
 
  private:
   Result<std::vector<int32_t>> wanted_outputs(const std::vector<int32_t>& ids,

@@ -1,0 +1,369 @@
+#include "serve/chat_completions.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+#include <mutex>
+
+#include "serve/answer.h"
+#include "serve/api_error.h"
+#include "serve/chat_request.h"
+#include "serve/json_text.h"
+
+namespace tutti::serve {
+
+namespace json = boost::json;
+
+namespace {
+
+json::object token_json(const ModelInfo& model, int32_t id, float logprob) {
+  const std::string text = model.token_text(id);
+  json::array bytes;
+  for (const char c : text) bytes.push_back(static_cast<unsigned char>(c));
+  std::string quoted;
+  append_json_string(quoted, text);
+  // JSON has no infinities: an impossible token is as unlikely as a float can say.
+  const double value = std::isfinite(logprob) ? logprob : -9999.0;
+  return {{"token", json::parse(quoted)}, {"logprob", value}, {"bytes", std::move(bytes)}};
+}
+
+// What all choices of one call share. Sinks come from the gateway's thread, and from the engine's
+// threads when a request is refused.
+class ChatRun : public std::enable_shared_from_this<ChatRun> {
+ public:
+  ChatRun(const Services& services, ChatRequest chat, std::string id)
+      : services_(services),
+        chat_(std::move(chat)),
+        id_(std::move(id)),
+        created_(std::time(nullptr)),
+        answers_(static_cast<size_t>(chat_.n)),
+        open_(chat_.n) {}
+  virtual ~ChatRun() = default;
+
+  void submit();
+  void abort_all() {
+    for (int32_t i = 0; i < chat_.n; ++i) services_.gateway.abort(choice_id(i));
+  }
+
+  void output(int32_t index, const OutputMessage& message) {
+    const std::lock_guard lock(mutex_);
+    const StageOutputDelta& delta = message.output;
+    services_.metrics.count_tokens(static_cast<int64_t>(delta.token_ids.size()));
+    if (delta.audio.sample_rate > 0) {
+      services_.metrics.count_audio(static_cast<double>(delta.audio.samples.size()) /
+                                    delta.audio.sample_rate);
+    }
+    answers_[index].add(message, /*keep_samples=*/!chat_.stream);
+    if (failed_) return;
+    on_delta(index, message);
+    if (message.finished) end_choice(index);
+  }
+  void stage_metrics(int32_t index, const StageMetricsMessage& message) {
+    const std::lock_guard lock(mutex_);
+    answers_[index].add(message);
+  }
+  void error(int32_t index, const Status& status) {
+    {
+      const std::lock_guard lock(mutex_);
+      services_.metrics.count(answers_[index], "error");
+      if (std::exchange(failed_, true)) return;
+      on_failure(status);
+    }
+    abort_all();
+  }
+
+ protected:
+  virtual void on_delta(int32_t index, const OutputMessage& message) = 0;
+  virtual void on_choice_end(int32_t index) = 0;
+  virtual void on_end() = 0;
+  virtual void on_failure(const Status& status) = 0;
+
+  std::string choice_id(int32_t index) const {
+    return chat_.n == 1 ? id_ : fmt::format("{}-{}", id_, index);
+  }
+  std::string audio_id(int32_t index) const { return "audio-" + choice_id(index); }
+  int32_t top_n() const { return chat_.request.sampling_params_list.front().logprobs.value_or(0); }
+  Usage usage() const {
+    Usage usage;
+    for (const Answer& answer : answers_) usage.add(answer, services_.model);
+    return usage;
+  }
+
+  const Services services_;
+  const ChatRequest chat_;
+  const std::string id_;
+  const std::time_t created_;
+  std::mutex mutex_;
+  std::vector<Answer> answers_;
+
+ private:
+  void end_choice(int32_t index) {
+    Answer& answer = answers_[index];
+    services_.metrics.count(answer, finish_reason_text(answer.finish_reason));
+    if (chat_.speech) services_.transcripts.put(audio_id(index), answer.text);
+    on_choice_end(index);
+    if (--open_ == 0) on_end();
+  }
+
+  int32_t open_;
+  bool failed_ = false;
+};
+
+class ChoiceSink final : public RequestSink {
+ public:
+  ChoiceSink(std::shared_ptr<ChatRun> run, int32_t index) : run_(std::move(run)), index_(index) {}
+  void on_output(const OutputMessage& message) override { run_->output(index_, message); }
+  void on_stage_metrics(const StageMetricsMessage& m) override { run_->stage_metrics(index_, m); }
+  void on_error(const Status& error) override { run_->error(index_, error); }
+
+ private:
+  const std::shared_ptr<ChatRun> run_;
+  const int32_t index_;
+};
+
+void ChatRun::submit() {
+  for (int32_t i = 0; i < chat_.n; ++i) {
+    AddRequest request = chat_.request;
+    request.request_id = choice_id(i);
+    // Choices of one seed differ, and yet the call repeats.
+    for (SamplingParams& params : request.sampling_params_list) {
+      if (params.seed) *params.seed += static_cast<uint64_t>(i);
+    }
+    services_.gateway.submit(std::move(request),
+                             std::make_shared<ChoiceSink>(shared_from_this(), i));
+  }
+}
+
+// --- one message at the end
+
+class WholeChat final : public ChatRun {
+ public:
+  WholeChat(const Services& services, ChatRequest chat, std::string id, HttpReplyPtr reply)
+      : ChatRun(services, std::move(chat), std::move(id)), reply_(std::move(reply)) {}
+
+  void watch() {
+    reply_->on_disconnect([weak = weak_from_this()] {
+      if (auto self = weak.lock()) self->abort_all();
+    });
+  }
+
+ private:
+  void on_delta(int32_t, const OutputMessage&) override {}
+  void on_choice_end(int32_t) override {}
+  void on_failure(const Status& status) override { reply_->send(error_response(status)); }
+
+  void on_end() override {
+    json::array choices;
+    for (int32_t i = 0; i < chat_.n; ++i) {
+      Result<json::object> choice = choice_json(i);
+      if (!choice) return reply_->send(error_response(choice.error()));
+      choices.push_back(std::move(*choice));
+    }
+    json::object body{{"id", id_},
+                      {"object", "chat.completion"},
+                      {"created", created_},
+                      {"model", chat_.model},
+                      {"choices", std::move(choices)},
+                      {"usage", usage().chat_json()}};
+    if (chat_.return_stage_metrics) {
+      body["stage_metrics"] = stage_metrics_json(answers_.front(), services_.model);
+    }
+    reply_->send({.status = 200,
+                  .content_type = "application/json",
+                  .body = json::serialize(body),
+                  .headers = {{"X-Request-Id", id_}}});
+  }
+
+  Result<json::object> choice_json(int32_t index) {
+    Answer& answer = answers_[index];
+    json::object message{
+        {"role", "assistant"}, {"content", text_value(answer.text)}, {"refusal", nullptr}};
+    if (chat_.speech) {
+      TUTTI_ASSIGN_OR_RETURN(const std::string file,
+                             encode_audio(chat_.audio_format, answer.sample_rate, answer.samples));
+      std::string base64;
+      append_base64(base64, std::as_bytes(std::span(file)));
+      const auto life = std::chrono::seconds(Transcripts::kLife).count();
+      message["audio"] = json::object{{"id", audio_id(index)},
+                                      {"data", std::move(base64)},
+                                      {"expires_at", created_ + life},
+                                      {"transcript", text_value(answer.text)}};
+    }
+    json::object choice{{"index", index},
+                        {"message", std::move(message)},
+                        {"finish_reason", finish_reason_text(answer.finish_reason)},
+                        {"logprobs", nullptr}};
+    if (!answer.stop_reason.empty()) choice["stop_reason"] = text_value(answer.stop_reason);
+    if (chat_.logprobs) {
+      choice["logprobs"] =
+          chat_logprobs(services_.model, answer.token_ids, answer.logprobs, top_n());
+    }
+    return choice;
+  }
+
+  static json::value text_value(const std::string& text) {
+    std::string quoted;
+    append_json_string(quoted, text);
+    return json::parse(quoted);
+  }
+
+  const HttpReplyPtr reply_;
+};
+
+// --- server-sent events
+
+class StreamedChat final : public ChatRun {
+ public:
+  StreamedChat(const Services& services, ChatRequest chat, std::string id)
+      : ChatRun(services, std::move(chat), std::move(id)) {
+    prefix_ = fmt::format(R"({{"id":"{}","object":"chat.completion.chunk","created":{},"model":)",
+                          id_, created_);
+    append_json_string(prefix_, chat_.model);
+    prefix_ += R"(,"choices":[)";
+    opened_.resize(static_cast<size_t>(chat_.n), false);
+  }
+
+  void open(HttpReplyPtr reply) {
+    stream_ = EventStream::create(id_, std::move(reply),
+                                  chat_.resumable_stream ? &services_.streams : nullptr,
+                                  [weak = weak_from_this()] {
+                                    if (auto self = weak.lock()) self->abort_all();
+                                  });
+  }
+
+ private:
+  // `delta`: the JSON object's inside.
+  void send_delta(int32_t index, std::string_view delta, std::string_view rest = {}) {
+    std::string event = prefix_;
+    fmt::format_to(std::back_inserter(event), R"({{"index":{},"delta":{{)", index);
+    event.append(delta).append("}");
+    if (rest.empty()) {
+      event.append(R"(,"logprobs":null,"finish_reason":null}]})");
+    } else {
+      event.append(rest).append("}]}");
+    }
+    stream_->send(event);
+  }
+
+  void open_choice(int32_t index) {
+    if (opened_[index]) return;
+    opened_[index] = true;
+    send_delta(index, R"("role":"assistant","content":"")");
+  }
+
+  void on_delta(int32_t index, const OutputMessage& message) override {
+    open_choice(index);
+    const StageOutputDelta& delta = message.output;
+    if (!delta.text.empty() || (chat_.logprobs && !delta.token_ids.empty())) {
+      send_text(index, delta);
+    }
+    if (!delta.audio.samples.empty()) send_audio(index, delta.audio);
+  }
+
+  void send_text(int32_t index, const StageOutputDelta& delta) {
+    std::string text;
+    append_json_string(text, delta.text);
+    std::string fields = R"("content":)" + text;
+    if (chat_.speech && !chat_.vllm_audio_delta) {
+      fields += fmt::format(R"(,"audio":{{"id":"{}","transcript":{}}})", audio_id(index), text);
+    }
+    std::string rest;
+    if (chat_.logprobs) {
+      rest = R"(,"logprobs":)" +
+             json::serialize(
+                 chat_logprobs(services_.model, delta.token_ids, delta.logprobs, top_n())) +
+             R"(,"finish_reason":null)";
+    }
+    send_delta(index, fields, rest);
+  }
+
+  void send_audio(int32_t index, const AudioChunk& audio) {
+    const std::string pcm = pcm16(audio.samples);
+    std::string base64;
+    append_base64(base64, std::as_bytes(std::span(pcm)));
+    if (chat_.vllm_audio_delta) {
+      // vLLM-Omni puts the sound where the text goes and marks the chunk.
+      std::string event = prefix_;
+      fmt::format_to(
+          std::back_inserter(event),
+          R"({{"index":{},"delta":{{"content":"{}"}},"logprobs":null,"finish_reason":null}}],)"
+          R"("modality":"audio","sample_rate":{}}})",
+          index, base64, audio.sample_rate);
+      stream_->send(event);
+      return;
+    }
+    send_delta(index, fmt::format(R"("audio":{{"id":"{}","data":"{}"}})", audio_id(index), base64));
+  }
+
+  void on_choice_end(int32_t index) override {
+    open_choice(index);
+    const Answer& answer = answers_[index];
+    send_delta(index, "",
+               fmt::format(R"(,"logprobs":null,"finish_reason":"{}")",
+                           finish_reason_text(answer.finish_reason)));
+  }
+
+  void on_end() override {
+    if (chat_.include_usage || chat_.return_stage_metrics) {
+      std::string event = prefix_ + "]";
+      if (chat_.include_usage) event += R"(,"usage":)" + json::serialize(usage().chat_json());
+      if (chat_.return_stage_metrics) {
+        event += R"(,"stage_metrics":)" +
+                 json::serialize(stage_metrics_json(answers_.front(), services_.model));
+      }
+      stream_->send(event + "}");
+    }
+    stream_->send("[DONE]");
+    stream_->end();
+  }
+
+  void on_failure(const Status& status) override { stream_->fail(status); }
+
+  std::string prefix_;
+  std::vector<bool> opened_;
+  std::shared_ptr<EventStream> stream_;
+};
+
+}  // namespace
+
+json::object chat_logprobs(const ModelInfo& model, std::span<const int32_t> token_ids,
+                           const std::vector<std::vector<TokenLogprob>>& logprobs, int32_t top_n) {
+  json::array content;
+  for (size_t i = 0; i < token_ids.size() && i < logprobs.size(); ++i) {
+    // The engine puts the chosen token first, whatever its rank.
+    std::vector<TokenLogprob> row = logprobs[i];
+    json::object token = token_json(model, token_ids[i], row.front().logprob);
+    std::sort(row.begin(), row.end(), [](auto& a, auto& b) { return a.rank < b.rank; });
+    json::array top;
+    for (const TokenLogprob& entry : row) {
+      if (entry.rank <= top_n) top.push_back(token_json(model, entry.token_id, entry.logprob));
+    }
+    token["top_logprobs"] = std::move(top);
+    content.push_back(std::move(token));
+  }
+  return {{"content", std::move(content)}, {"refusal", nullptr}};
+}
+
+void handle_chat_completions(const Services& services, HttpRequest request, HttpReplyPtr reply) {
+  if (const std::string_view last = request.header("last-event-id"); !last.empty()) {
+    const Status status = services.streams.resume(std::string(last), reply);
+    if (!status.ok()) reply->send(error_response(status));
+    return;
+  }
+  Result<ChatRequest> chat = read_chat_request(
+      services.model, request, [&](const std::string& id) { return services.transcripts.get(id); });
+  if (!chat) return reply->send(error_response(chat.error()));
+  std::string id = new_id("chatcmpl");
+  if (chat->stream) {
+    auto run = std::make_shared<StreamedChat>(services, std::move(*chat), std::move(id));
+    run->open(std::move(reply));
+    run->submit();
+  } else {
+    auto run =
+        std::make_shared<WholeChat>(services, std::move(*chat), std::move(id), std::move(reply));
+    run->watch();
+    run->submit();
+  }
+}
+
+}  // namespace tutti::serve

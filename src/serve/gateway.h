@@ -1,0 +1,62 @@
+// Gateway: the server's side of the engine. One thread takes the engine's messages and hands each
+// to the sink of its request.
+//
+// Thread: every method from any; sinks are called on the gateway's thread, one at a time. A sink
+// gets no message after its terminal one. Borrows the engine, which must outlive it.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+
+#include "tutti/async_omni_engine.h"
+
+namespace tutti::serve {
+
+class RequestSink {
+ public:
+  virtual ~RequestSink() = default;
+  virtual void on_output(const OutputMessage& message) = 0;
+  virtual void on_stage_metrics(const StageMetricsMessage&) {}
+  // Terminal; also when the request was refused before it was accepted.
+  virtual void on_error(const Status& error) = 0;
+};
+
+class Gateway {
+ public:
+  explicit Gateway(AsyncOmniEngine& engine);
+  // Shuts the engine down.
+  ~Gateway();
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  AsyncOmniEngine& engine() const { return engine_; }
+  // Never blocks: the prompt is processed on the engine's threads.
+  void submit(AddRequest request, std::shared_ptr<RequestSink> sink);
+  void abort(const std::string& request_id);
+  int64_t live() const;
+  // No further requests; true when the last one has ended before the deadline.
+  bool drain(double timeout_s);
+
+ private:
+  void pump();
+  void dispatch(const EngineMessage& message);
+  std::shared_ptr<RequestSink> find(const std::string& request_id, bool terminal);
+  void fail_all(const Status& error);
+
+  AsyncOmniEngine& engine_;
+  std::atomic<bool> draining_{false};
+  mutable std::mutex mutex_;
+  std::condition_variable ended_;
+  std::unordered_map<std::string, std::shared_ptr<RequestSink>> sinks_;
+  std::thread thread_;
+};
+
+// "chatcmpl-5f3c...": a prefix and 24 random hex digits.
+std::string new_id(std::string_view prefix);
+
+}  // namespace tutti::serve

@@ -1,0 +1,321 @@
+// One HTTP connection: read a head, ask the router, read the body, answer, again.
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/ssl.hpp>
+
+#include "base/log.h"
+#include "base/strings.h"
+#include "serve/api_error.h"
+#include "serve/connection.h"
+#include "serve/http_reply.h"
+#include "serve/websocket_connection.h"
+
+namespace tutti::serve {
+
+namespace beast = boost::beast;
+namespace http = beast::http;
+using net::experimental::awaitable_operators::operator||;
+
+namespace {
+
+constexpr auto kUse = net::as_tuple(net::use_awaitable);
+using Parser = http::request_parser<http::string_body>;
+
+std::chrono::nanoseconds duration(double seconds) {
+  return std::chrono::nanoseconds(static_cast<int64_t>(seconds * 1e9));
+}
+
+// Registers the connection with the server as long as it lives.
+class Registered final : public Closable {
+ public:
+  Registered(ServerContextPtr context, beast::tcp_stream& stream)
+      : context_(std::move(context)), stream_(stream), alive_(std::make_shared<bool>(true)) {
+    context_->enter(this);
+  }
+  ~Registered() override {
+    *alive_ = false;
+    context_->leave(this);
+  }
+  void close(bool idle_only) override {
+    net::post(stream_.get_executor(), [this, idle_only, alive = alive_] {
+      if (*alive && !(idle_only && busy)) stream_.close();
+    });
+  }
+  bool busy = false;  // on the strand
+
+ private:
+  const ServerContextPtr context_;
+  beast::tcp_stream& stream_;
+  const std::shared_ptr<bool> alive_;  // on the strand
+};
+
+Status parse_error(beast::error_code error, const HttpServerOptions& options) {
+  if (error == http::error::header_limit) {
+    return Status(StatusCode::kPayloadTooLarge,
+                  fmt::format("The headers have more than {} bytes.", options.max_header_bytes));
+  }
+  if (error == http::error::body_limit) {
+    return Status(StatusCode::kPayloadTooLarge,
+                  fmt::format("The body has more than {}; --max-body-mb sets the limit.",
+                              human_bytes(static_cast<double>(options.max_body_bytes))));
+  }
+  if (error == beast::error::timeout) {
+    return deadline_exceeded("The request did not arrive in time.");
+  }
+  return invalid_argument(fmt::format("This is no HTTP/1.1 request: {}.", error.message()));
+}
+
+// Status lines that the schema's codes don't have.
+int parse_error_status(beast::error_code error) {
+  if (error == http::error::header_limit) return 431;
+  if (error == beast::error::timeout) return 408;
+  return 0;
+}
+
+// The head as a HttpRequest; an error when its target is not one that a server can look up.
+Result<HttpRequest> take_head(const Parser& parser) {
+  HttpRequest head;
+  const auto& message = parser.get();
+  head.method = std::string(message.method_string());
+  const std::string_view target(message.target().data(), message.target().size());
+  if (!target.starts_with('/')) {
+    return invalid_argument(
+        fmt::format("The target '{}' does not begin with '/'.", printable(target)));
+  }
+  const size_t question = target.find('?');
+  if (question != std::string_view::npos) head.query = std::string(target.substr(question + 1));
+  std::optional<std::string> path = percent_decode(target.substr(0, question), false);
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  if (!path || !is_valid_utf8(*path) || std::any_of(path->begin(), path->end(), is_control)) {
+    return invalid_argument("The path is not percent-encoded UTF-8 without control characters.");
+  }
+  head.path = std::move(*path);
+  for (const auto& field : message) {
+    head.headers.emplace_back(ascii_lower({field.name_string().data(), field.name_string().size()}),
+                              std::string(field.value()));
+  }
+  return head;
+}
+
+// Returns when the peer has closed its side. Nothing is read: a next request stays in the socket.
+net::awaitable<void> watch_disconnect(tcp::socket& socket) {
+  net::steady_timer pause(socket.get_executor());
+  for (;;) {
+    const auto [error] = co_await socket.async_wait(tcp::socket::wait_read, kUse);
+    if (error) co_return;
+    pollfd state{socket.native_handle(), POLLRDHUP, 0};
+    if (::poll(&state, 1, 0) > 0 && (state.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0)
+      co_return;
+    // A pipelined request (or TLS traffic) waits; it would wake us for ever.
+    pause.expires_after(std::chrono::milliseconds(250));
+    const auto [cancelled] = co_await pause.async_wait(kUse);
+    if (cancelled) co_return;
+  }
+}
+
+template <typename Stream>
+class Connection {
+ public:
+  Connection(ServerContextPtr context, Stream stream)
+      : context_(std::move(context)),
+        options_(context_->options),
+        stream_(std::move(stream)),
+        registered_(std::in_place, context_, lowest()) {}
+
+  net::awaitable<void> run() {
+    if (!co_await handshake()) co_return;
+    while (co_await one_request()) {
+    }
+    if (!registered_) co_return;
+    if (linger_) co_await linger();
+    beast::error_code ignored;
+    lowest().socket().shutdown(tcp::socket::shutdown_both, ignored);
+  }
+
+ private:
+  beast::tcp_stream& lowest() { return beast::get_lowest_layer(stream_); }
+
+  net::awaitable<bool> handshake() {
+    if constexpr (!std::is_same_v<Stream, beast::tcp_stream>) {
+      lowest().expires_after(duration(options_.header_timeout_s));
+      const auto [error] = co_await stream_.async_handshake(net::ssl::stream_base::server, kUse);
+      co_return !error;
+    }
+    co_return true;
+  }
+
+  // False: the connection is over.
+  net::awaitable<bool> one_request() {
+    Parser parser;
+    parser.header_limit(static_cast<uint32_t>(options_.max_header_bytes));
+    parser.body_limit(static_cast<uint64_t>(options_.max_body_bytes));
+    registered_->busy = false;
+    if (context_->stopping.load()) co_return false;
+    if (buffer_.size() == 0) {
+      lowest().expires_after(duration(options_.keep_alive_timeout_s));
+      const auto [error, count] = co_await stream_.async_read_some(buffer_.prepare(4096), kUse);
+      if (error) co_return false;
+      buffer_.commit(count);
+    }
+    registered_->busy = true;
+    lowest().expires_after(duration(options_.header_timeout_s));
+    const auto [error, count] = co_await http::async_read_header(stream_, buffer_, parser, kUse);
+    if (error) co_return co_await refuse_unparsed(error);
+    co_return co_await answer(parser);
+  }
+
+  net::awaitable<bool> refuse_unparsed(beast::error_code error) {
+    if (error == http::error::end_of_stream || error == net::error::operation_aborted ||
+        error == net::error::connection_reset || error == http::error::partial_message) {
+      co_return false;
+    }
+    HttpResponse response = error_response(parse_error(error, options_));
+    if (const int status = parse_error_status(error)) response.status = status;
+    co_return co_await refuse({}, std::move(response));
+  }
+
+  // Answers without reading on; what the client still sends is not looked at.
+  net::awaitable<bool> refuse(const HttpRequest& head, HttpResponse response) {
+    auto reply = make_reply(head, /*keep_alive=*/false, /*chunked=*/true);
+    reply->send(std::move(response));
+    co_await write_out(*reply);
+    linger_ = true;
+    co_return false;
+  }
+
+  std::shared_ptr<Reply> make_reply(const HttpRequest& head, bool keep_alive, bool chunked) {
+    Reply::Request request{
+        .head = head.method == "HEAD", .keep_alive = keep_alive, .chunked = chunked};
+    context_->router.decorate(head, request.extra_headers);
+    return std::make_shared<Reply>(context_, stream_.get_executor(), std::move(request));
+  }
+
+  net::awaitable<bool> answer(Parser& parser) {
+    Result<HttpRequest> taken = take_head(parser);
+    if (!taken) co_return co_await refuse({}, error_response(taken.error()));
+    HttpRequest& request = *taken;
+    const bool upgrade = beast::websocket::is_upgrade(parser.get());
+    const Router::Match match = context_->router.match(request, upgrade);
+    if (match.acceptor) {
+      auto session = (*match.acceptor)(request);
+      if (auto* refusal = std::get_if<WebSocketRefusal>(&session)) {
+        co_return co_await refuse(request, std::move(refusal->response));
+      }
+      lowest().expires_never();
+      registered_.reset();
+      co_await run_websocket(context_, std::move(stream_), parser.release(),
+                             std::move(std::get<0>(session)));
+      co_return false;
+    }
+    const bool has_body = !parser.is_done();
+    if (!match.handler && has_body) co_return co_await refuse(request, match.refusal);
+    if (!co_await read_body(parser, request)) co_return false;
+    request.body = std::move(parser.get().body());
+    const bool keep_alive = parser.get().keep_alive() && !context_->stopping.load();
+    auto reply = make_reply(request, keep_alive, parser.get().version() >= 11);
+    if (match.handler) {
+      call(*match.handler, std::move(request), reply);
+    } else {
+      reply->send(match.refusal);
+    }
+    const bool written = co_await send_answer(*reply);
+    co_return written && reply->keep_alive();
+  }
+
+  net::awaitable<bool> read_body(Parser& parser, const HttpRequest& request) {
+    if (parser.is_done()) co_return true;
+    lowest().expires_after(duration(options_.body_timeout_s));
+    if (ascii_lower(request.header("expect")) == "100-continue") {
+      constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+      const auto [error, count] = co_await net::async_write(stream_, net::buffer(kContinue), kUse);
+      if (error) co_return false;
+    }
+    const auto [error, count] = co_await http::async_read(stream_, buffer_, parser, kUse);
+    if (!error) co_return true;
+    co_await refuse_unparsed(error);
+    co_return false;
+  }
+
+  static void call(const HttpHandler& handler, HttpRequest request,
+                   const std::shared_ptr<Reply>& reply) {
+    try {
+      handler(std::move(request), reply);
+    } catch (const std::exception& e) {
+      spdlog::error("a handler failed: {}", e.what());
+      reply->send(error_response(internal_error("The server failed to handle the request.")));
+    }
+  }
+
+  // Writes what the reply's producers give, and tells them when the client goes away.
+  net::awaitable<bool> send_answer(Reply& reply) {
+    if (reply.is_complete()) co_return co_await write_out(reply);
+    const auto outcome = co_await (write_out(reply) || watch_disconnect(lowest().socket()));
+    const bool written = outcome.index() == 0 && std::get<0>(outcome);
+    if (!written) reply.client_gone();
+    co_return written;
+  }
+
+  net::awaitable<bool> write_out(Reply& reply) {
+    for (;;) {
+      const Reply::Piece piece = co_await reply.next();
+      if (!piece.bytes.empty()) {
+        lowest().expires_after(duration(options_.write_timeout_s));
+        const auto [error, count] =
+            co_await net::async_write(stream_, net::buffer(piece.bytes), kUse);
+        if (error) co_return false;
+      }
+      if (piece.ended) co_return true;
+    }
+  }
+
+  // Closing with unread input would reset the connection before the client has read the answer.
+  net::awaitable<void> linger() {
+    constexpr int64_t kMost = 1 << 20;
+    beast::error_code ignored;
+    lowest().socket().shutdown(tcp::socket::shutdown_send, ignored);
+    lowest().expires_after(std::chrono::seconds(2));
+    std::vector<char> sink(16 << 10);
+    for (int64_t total = 0; total < kMost;) {
+      const auto [error, count] = co_await lowest().async_read_some(net::buffer(sink), kUse);
+      if (error) co_return;
+      total += static_cast<int64_t>(count);
+    }
+  }
+
+  const ServerContextPtr context_;
+  const HttpServerOptions& options_;
+  Stream stream_;
+  std::optional<Registered> registered_;  // none once a WebSocket has taken the stream
+  beast::flat_buffer buffer_;
+  bool linger_ = false;
+};
+
+}  // namespace
+
+net::awaitable<void> serve_connection(ServerContextPtr context, tcp::socket socket) {
+  boost::system::error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  if (context->tls) {
+    Connection<beast::ssl_stream<beast::tcp_stream>> connection(
+        context,
+        beast::ssl_stream<beast::tcp_stream>(beast::tcp_stream(std::move(socket)), *context->tls));
+    co_await connection.run();
+  } else {
+    Connection<beast::tcp_stream> connection(context, beast::tcp_stream(std::move(socket)));
+    co_await connection.run();
+  }
+}
+
+}  // namespace tutti::serve

@@ -1,0 +1,39 @@
+// What the endpoints need to know of the served model beside the engine: its names and stages.
+//
+// Thread: immutable after construction; any.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tutti/async_omni_engine.h"
+
+namespace tutti::serve {
+
+class ModelInfo {
+ public:
+  // The first name is the one that answers carry.
+  ModelInfo(AsyncOmniEngine& engine, std::vector<std::string> served_names);
+
+  AsyncOmniEngine& engine() const { return engine_; }
+  const std::string& name() const { return names_.front(); }
+  const std::vector<std::string>& names() const { return names_; }
+  // The stage whose output is of the type, or -1.
+  int32_t text_stage() const { return text_stage_; }
+  int32_t audio_stage() const { return audio_stage_; }
+  int64_t created() const { return created_; }
+  // The characters of one token; what they are worth alone.
+  std::string token_text(int32_t id) const { return engine_.input_processor()->token_text(id); }
+  // Error 404 when the model is not served here; lists what is.
+  Status check_model(std::string_view model) const;
+
+ private:
+  AsyncOmniEngine& engine_;
+  const std::vector<std::string> names_;
+  int32_t text_stage_ = -1;
+  int32_t audio_stage_ = -1;
+  const int64_t created_;
+};
+
+}  // namespace tutti::serve

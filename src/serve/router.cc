@@ -1,0 +1,186 @@
+#include "serve/router.h"
+
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+
+#include <array>
+
+#include "base/strings.h"
+#include "serve/api_error.h"
+
+namespace tutti::serve {
+namespace {
+
+std::vector<std::string_view> split_path(std::string_view path) {
+  std::vector<std::string_view> segments;
+  if (!path.empty() && path.front() == '/') path.remove_prefix(1);
+  while (true) {
+    const size_t slash = path.find('/');
+    segments.push_back(path.substr(0, slash));
+    if (slash == std::string_view::npos) return segments;
+    path.remove_prefix(slash + 1);
+  }
+}
+
+// Keys compare in a time that depends on neither; their lengths are hidden by the hash.
+bool equal_in_constant_time(std::string_view a, std::string_view b) {
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> x{}, y{};
+  SHA256(reinterpret_cast<const unsigned char*>(a.data()), a.size(), x.data());
+  SHA256(reinterpret_cast<const unsigned char*>(b.data()), b.size(), y.data());
+  return CRYPTO_memcmp(x.data(), y.data(), x.size()) == 0;
+}
+
+// Browsers cannot set headers on a WebSocket; OpenAI's clients pass the key as a subprotocol.
+std::string_view key_of(const HttpRequest& head) {
+  constexpr std::string_view kBearer = "Bearer ";
+  std::string_view value = head.header("authorization");
+  if (value.starts_with(kBearer)) return value.substr(kBearer.size());
+  constexpr std::string_view kProtocol = "openai-insecure-api-key.";
+  const std::string_view protocols = head.header("sec-websocket-protocol");
+  const size_t at = protocols.find(kProtocol);
+  if (at == std::string_view::npos) return {};
+  value = protocols.substr(at + kProtocol.size());
+  return value.substr(0, value.find_first_of(", "));
+}
+
+}  // namespace
+
+Router::Route& Router::route(std::string_view pattern) {
+  const bool is_exact = pattern.find('{') == std::string_view::npos;
+  if (is_exact) {
+    if (const auto found = exact_.find(pattern); found != exact_.end()) {
+      return routes_[found->second];
+    }
+  }
+  Route made;
+  for (std::string_view segment : split_path(pattern)) made.segments.emplace_back(segment);
+  for (Route& route : routes_) {
+    if (route.segments == made.segments) return route;
+  }
+  if (is_exact) exact_.emplace(pattern, routes_.size());
+  routes_.push_back(std::move(made));
+  return routes_.back();
+}
+
+void Router::add(std::string method, std::string pattern, HttpHandler handler, Access access) {
+  Route& r = route(pattern);
+  r.handlers[std::move(method)] = std::move(handler);
+  r.access = access;
+}
+
+void Router::add_websocket(std::string pattern, WebSocketAcceptor acceptor) {
+  route(pattern).acceptor = std::move(acceptor);
+}
+
+bool Router::fits(const Route& route, const std::vector<std::string_view>& segments,
+                  std::vector<std::string>* params) {
+  params->clear();
+  for (size_t i = 0; i < route.segments.size(); ++i) {
+    const std::string& wanted = route.segments[i];
+    if (wanted == "{*}") {
+      std::string rest;
+      for (size_t at = i; at < segments.size(); ++at) {
+        rest += at == i ? "" : "/";
+        rest += segments[at];
+      }
+      params->push_back(std::move(rest));
+      return i < segments.size();
+    }
+    if (i >= segments.size()) return false;
+    if (wanted == "{}") {
+      if (segments[i].empty()) return false;
+      params->emplace_back(segments[i]);
+    } else if (wanted != segments[i]) {
+      return false;
+    }
+  }
+  return segments.size() == route.segments.size();
+}
+
+bool Router::key_fits(const HttpRequest& head) const {
+  const std::string_view given = key_of(head);
+  bool fits = false;
+  for (const std::string& key : api_keys_) fits |= equal_in_constant_time(given, key);
+  return fits;
+}
+
+Router::Match Router::match(HttpRequest& head, bool upgrade) const {
+  Match match;
+  const Route* found = nullptr;
+  if (const auto exact = exact_.find(head.path); exact != exact_.end()) {
+    found = &routes_[exact->second];
+  } else {
+    const std::vector<std::string_view> segments = split_path(head.path);
+    for (const Route& route : routes_) {
+      if (found || !fits(route, segments, &head.path_params)) continue;
+      found = &route;
+      break;
+    }
+  }
+  if (!found) {
+    match.refusal = error_response(not_found(fmt::format(
+        "There is nothing at {}; /openapi.json lists what there is.", printable(head.path))));
+    return match;
+  }
+  if (head.method == "OPTIONS" && allowed_origin(head)) {
+    match.refusal = {.status = 204, .content_type = "", .body = "", .headers = {}};
+    return match;
+  }
+  if (found->access == Access::kKey && !api_keys_.empty() && !key_fits(head)) {
+    match.refusal = error_response(
+        Status(StatusCode::kUnauthenticated,
+               key_of(head).empty()
+                   ? "The request has no API key; it goes into the header Authorization: Bearer."
+                   : "The API key is not one that this server knows."));
+    match.refusal.headers.emplace_back("WWW-Authenticate", "Bearer");
+    return match;
+  }
+  if (upgrade && found->acceptor) {
+    match.acceptor = &found->acceptor;
+    return match;
+  }
+  // HEAD is GET without the body, which the server leaves out.
+  const auto handler = found->handlers.find(head.method == "HEAD" ? "GET" : head.method);
+  if (handler != found->handlers.end()) {
+    match.handler = &handler->second;
+    return match;
+  }
+  std::vector<std::string> allowed;
+  for (const auto& [method, unused] : found->handlers) allowed.push_back(method);
+  if (allowed.empty()) {
+    match.refusal = error_response(
+        invalid_argument(fmt::format("{} takes WebSocket connections only.", head.path)));
+    match.refusal.status = 426;
+    match.refusal.headers.emplace_back("Upgrade", "websocket");
+    return match;
+  }
+  match.refusal = error_response(invalid_argument(fmt::format(
+      "{} does not take {}; it takes {}.", head.path, printable(head.method), join(allowed))));
+  match.refusal.status = 405;
+  match.refusal.headers.emplace_back("Allow", join(allowed));
+  return match;
+}
+
+const std::string* Router::allowed_origin(const HttpRequest& head) const {
+  const std::string_view origin = head.header("origin");
+  if (origin.empty()) return nullptr;
+  for (const std::string& allowed : cors_origins_) {
+    if (allowed == "*" || allowed == origin) return &allowed;
+  }
+  return nullptr;
+}
+
+void Router::decorate(const HttpRequest& head, Headers& headers) const {
+  const std::string* origin = allowed_origin(head);
+  if (!origin) return;
+  headers.emplace_back("Access-Control-Allow-Origin", *origin);
+  headers.emplace_back("Vary", "Origin");
+  if (head.method != "OPTIONS") return;
+  headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
+  headers.emplace_back("Access-Control-Allow-Headers",
+                       "Authorization, Content-Type, Last-Event-ID");
+  headers.emplace_back("Access-Control-Max-Age", "600");
+}
+
+}  // namespace tutti::serve

@@ -1,0 +1,35 @@
+// Server: the OpenAI-compatible HTTP server over one engine.
+//
+// Thread: create, stop by the owner. Ownership: borrows the engine, owns everything else.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tutti/async_omni_engine.h"
+
+#include "serve/http_server.h"
+
+namespace tutti::serve {
+
+struct ServerOptions {
+  HttpServerOptions http;
+  std::vector<std::string> served_names;  // of the model; empty: the model as given
+  std::vector<std::string> api_keys;
+  std::vector<std::string> cors_origins;
+  bool playground = true;
+};
+
+class OpenAiServer {
+ public:
+  static Result<std::unique_ptr<OpenAiServer>> start(AsyncOmniEngine& engine,
+                                                     ServerOptions options);
+  virtual ~OpenAiServer() = default;
+  virtual uint16_t port() const = 0;
+  // Refuses new requests, lets live ones end for `grace_s`, then ends them with an error, closes
+  // every connection and shuts the engine down.
+  virtual void stop(double grace_s) = 0;
+};
+
+}  // namespace tutti::serve

@@ -1,0 +1,22 @@
+// Services: what the endpoints share.
+#pragma once
+
+#include <memory>
+
+#include "serve/event_stream.h"
+#include "serve/gateway.h"
+#include "serve/metrics.h"
+#include "serve/model_info.h"
+#include "serve/transcripts.h"
+
+namespace tutti::serve {
+
+struct Services {
+  Gateway& gateway;
+  const ModelInfo& model;
+  Metrics& metrics;
+  StreamRegistry& streams;
+  Transcripts& transcripts;
+};
+
+}  // namespace tutti::serve

@@ -1,0 +1,238 @@
+#include "serve/system_routes.h"
+
+#include <fmt/format.h>
+
+#include "serve/api_error.h"
+#include "serve/chat_messages.h"
+#include "serve/fields.h"
+#include "serve/json_text.h"
+
+namespace tutti::serve {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr double kControlTimeout_s = 120;
+
+void send_json(const HttpReplyPtr& reply, const json::value& body, int status = 200) {
+  reply->send({.status = status,
+               .content_type = "application/json",
+               .body = json::serialize(body),
+               .headers = {}});
+}
+
+json::object model_json(const ModelInfo& model, const std::string& name) {
+  json::array modalities;
+  for (const std::string& task : model.engine().supported_tasks()) modalities.emplace_back(task);
+  return {{"id", name},
+          {"object", "model"},
+          {"created", model.created()},
+          {"owned_by", "tutti"},
+          {"root", model.engine().model()},
+          {"tasks", std::move(modalities)}};
+}
+
+void handle_models(const Services& s, HttpRequest, HttpReplyPtr reply) {
+  json::array data;
+  for (const std::string& name : s.model.names()) data.push_back(model_json(s.model, name));
+  send_json(reply, {{"object", "list"}, {"data", std::move(data)}});
+}
+
+void handle_model(const Services& s, HttpRequest request, HttpReplyPtr reply) {
+  const std::string& name = request.path_params[0];
+  const Status known = s.model.check_model(name);
+  if (!known.ok()) return reply->send(error_response(known));
+  send_json(reply, model_json(s.model, name));
+}
+
+// ready: all replicas; degraded: some; dead: none.
+std::string_view pool_status(const StagePoolInfo& pool) {
+  const auto ready = std::count_if(pool.replicas.begin(), pool.replicas.end(),
+                                   [](const ReplicaInfo& r) { return r.state == "ready"; });
+  if (ready == 0) return "dead";
+  return ready == static_cast<int64_t>(pool.replicas.size()) ? "ready" : "degraded";
+}
+
+void handle_health(const Services& s, HttpRequest, HttpReplyPtr reply) {
+  const AsyncOmniEngine& engine = s.model.engine();
+  const bool alive = engine.is_alive();
+  bool all_ready = true;
+  json::array stages;
+  for (const StagePoolInfo& pool : engine.stage_pools()) {
+    const std::string_view status = pool_status(pool);
+    all_ready = all_ready && status == "ready";
+    json::array replicas;
+    for (const ReplicaInfo& replica : pool.replicas) {
+      replicas.push_back(
+          json::object{{"replica_id", replica.replica_id}, {"state", replica.state}});
+    }
+    stages.push_back(
+        json::object{{"stage_id", pool.stage_id},
+                     {"model_stage", engine.stage_metadata()[pool.stage_id].model_stage},
+                     {"status", status},
+                     {"replicas", std::move(replicas)}});
+  }
+  const char* status = !alive ? "dead" : all_ready ? "ready" : "degraded";
+  send_json(reply, {{"status", status}, {"stages", std::move(stages)}}, alive ? 200 : 503);
+}
+
+void handle_metrics(const Services& s, HttpRequest, HttpReplyPtr reply) {
+  reply->send({.status = 200,
+               .content_type = "text/plain; version=0.0.4; charset=utf-8",
+               .body = s.metrics.text(),
+               .headers = {}});
+}
+
+Result<Prompt> read_tokenize(const Services& s, const HttpRequest& http) {
+  TUTTI_ASSIGN_OR_RETURN(const json::object body,
+                         parse_json_body(http.header("content-type"), http.body));
+  Status error;
+  Fields fields(body, "", &error);
+  const std::string name = fields.string("model").value_or(s.model.name());
+  if (error.ok()) error = s.model.check_model(name);
+  Prompt prompt;
+  if (const auto text = fields.string("prompt")) {
+    prompt = TextPrompt{*text};
+  } else {
+    ChatPrompt chat;
+    chat.messages =
+        read_chat_messages(fields, [&](const std::string& id) { return s.transcripts.get(id); });
+    chat.add_generation_prompt = fields.boolean("add_generation_prompt").value_or(true);
+    prompt = std::move(chat);
+  }
+  fields.accept({"add_special_tokens", "return_token_strs"});
+  if (error.ok()) fields.finish();
+  if (!error.ok()) return error;
+  return prompt;
+}
+
+void handle_tokenize(const Services& s, HttpRequest http, HttpReplyPtr reply) {
+  const Result<Prompt> prompt = read_tokenize(s, http);
+  if (!prompt) return reply->send(error_response(prompt.error()));
+  const auto ids = s.model.engine().input_processor()->prompt_token_ids(*prompt);
+  if (!ids) return reply->send(error_response(ids.error()));
+  json::array tokens(ids->begin(), ids->end());
+  send_json(reply, {{"count", ids->size()}, {"tokens", std::move(tokens)}});
+}
+
+void handle_detokenize(const Services& s, HttpRequest http, HttpReplyPtr reply) {
+  const Result<json::object> body = parse_json_body(http.header("content-type"), http.body);
+  if (!body) return reply->send(error_response(body.error()));
+  Status error;
+  Fields fields(*body, "", &error);
+  const std::string name = fields.string("model").value_or(s.model.name());
+  if (error.ok()) error = s.model.check_model(name);
+  const std::vector<int32_t> ids = fields.integers("tokens");
+  if (error.ok()) fields.finish();
+  if (!error.ok()) return reply->send(error_response(error));
+  const auto text = s.model.engine().input_processor()->detokenize(ids);
+  if (!text) return reply->send(error_response(text.error()));
+  std::string answer = R"({"prompt":)";
+  append_json_string(answer, *text);
+  reply->send(
+      {.status = 200, .content_type = "application/json", .body = answer + "}", .headers = {}});
+}
+
+// Runs a control method and answers with what every replica said; the first error fails the call.
+void control(const Services& s, std::string method, json::object kwargs, HttpReplyPtr reply) {
+  s.model.engine().collective_rpc_async(
+      std::move(method), kControlTimeout_s, "", kwargs.empty() ? "" : json::serialize(kwargs), {},
+      [reply](Result<std::vector<RpcResult>> results) {
+        if (!results) return reply->send(error_response(results.error()));
+        json::array out;
+        for (const RpcResult& r : *results) {
+          if (!r.status.ok()) return reply->send(error_response(r.status));
+          boost::system::error_code bad;
+          json::value value = json::parse(r.result_json, bad);
+          out.push_back(json::object{{"stage_id", r.stage_id},
+                                     {"replica_id", r.replica_id},
+                                     {"result", bad ? json::value(nullptr) : std::move(value)}});
+        }
+        send_json(reply, json::object{{"results", std::move(out)}});
+      });
+}
+
+struct ControlField {
+  const char* name;
+  enum class Kind : uint8_t { kString, kInteger, kBoolean } kind;
+  bool required;
+};
+
+// The body's fields as the method's keyword arguments.
+HttpHandler control_handler(const Services& s, std::string method,
+                            std::vector<ControlField> known) {
+  return [&s, method = std::move(method), known = std::move(known)](HttpRequest http,
+                                                                    HttpReplyPtr reply) {
+    json::object kwargs;
+    Status error;
+    if (!http.body.empty()) {
+      const Result<json::object> body = parse_json_body(http.header("content-type"), http.body);
+      if (!body) return reply->send(error_response(body.error()));
+      Fields fields(*body, "", &error);
+      for (const ControlField& field : known) {
+        switch (field.kind) {
+          case ControlField::Kind::kString:
+            if (auto value = fields.string(field.name)) kwargs[field.name] = *value;
+            break;
+          case ControlField::Kind::kInteger:
+            if (auto value = fields.integer(field.name)) kwargs[field.name] = *value;
+            break;
+          case ControlField::Kind::kBoolean:
+            if (auto value = fields.boolean(field.name)) kwargs[field.name] = *value;
+            break;
+        }
+      }
+      if (error.ok()) fields.finish();
+    }
+    for (const ControlField& field : known) {
+      if (error.ok() && field.required && !kwargs.contains(field.name)) {
+        error =
+            invalid_argument(fmt::format("`{}` is missing.", field.name)).with_param(field.name);
+      }
+    }
+    if (!error.ok()) return reply->send(error_response(error));
+    control(s, method, std::move(kwargs), std::move(reply));
+  };
+}
+
+}  // namespace
+
+void add_system_routes(Router& router, const Services& s) {
+  using Access = Router::Access;
+  using Kind = ControlField::Kind;
+  const auto add = [&](const char* method, const char* path, auto handler,
+                       Access access = Access::kKey) {
+    router.add(
+        method, path,
+        [&s, handler](HttpRequest http, HttpReplyPtr reply) {
+          handler(s, std::move(http), std::move(reply));
+        },
+        access);
+  };
+  add("GET", "/v1/models", handle_models);
+  add("GET", "/v1/models/{}", handle_model);
+  add("GET", "/health", handle_health, Access::kOpen);
+  add("GET", "/metrics", handle_metrics, Access::kOpen);
+  add("POST", "/tokenize", handle_tokenize);
+  add("POST", "/detokenize", handle_detokenize);
+  router.add(
+      "GET", "/version",
+      [](HttpRequest, HttpReplyPtr reply) {
+        send_json(reply, json::object{{"version", TUTTI_VERSION}});
+      },
+      Access::kOpen);
+  router.add(
+      "POST", "/v1/load_lora_adapter",
+      control_handler(s, "add_lora",
+                      {{"lora_name", Kind::kString, true}, {"lora_path", Kind::kString, true}}));
+  router.add("POST", "/v1/unload_lora_adapter",
+             control_handler(s, "remove_lora", {{"lora_name", Kind::kString, true}}));
+  router.add("POST", "/v1/omni/sleep",
+             control_handler(s, "sleep", {{"level", Kind::kInteger, false}}));
+  router.add("POST", "/v1/omni/wakeup", control_handler(s, "wake_up", {}));
+  router.add("POST", "/start_profile", control_handler(s, "start_profile", {}));
+  router.add("POST", "/stop_profile", control_handler(s, "stop_profile", {}));
+}
+
+}  // namespace tutti::serve
