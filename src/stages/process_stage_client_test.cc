@@ -84,8 +84,8 @@ TEST_F(ProcessStageClientTest, AKilledWorkerIsNoticedAndReaped) {
 TEST_F(ProcessStageClientTest, AnIdleWorkersDeathIsNoticedToo) {
   auto client = make("");
   await<ReadyEvent>();
-  kill(client->process_id(), SIGTERM);
-  EXPECT_THAT(cause_of_death(), HasSubstr("killed by signal 15"));
+  kill(client->process_id(), SIGSEGV);
+  EXPECT_THAT(cause_of_death(), HasSubstr("killed by signal 11"));
 }
 
 TEST_F(ProcessStageClientTest, AWorkerThatExitsIsQuotedWithItsLastWords) {

@@ -63,6 +63,20 @@ struct ChatFlags : CommonFlags {
   bool no_play = false;
 };
 
+struct ServeFlags : CommonFlags {
+  std::string host = "127.0.0.1";
+  uint16_t port = 8091;
+  int32_t http_threads = 2;
+  int64_t max_body_mb = 64;
+  double grace_s = 10;  // for live requests when the server is asked to end
+  std::vector<std::string> served_names;
+  std::vector<std::string> api_keys;
+  std::vector<std::string> cors_origins;
+  std::string tls_cert;
+  std::string tls_key;
+  bool no_playground = false;
+};
+
 struct ConfigFlags {
   std::string model = "nano";
   EngineOptions engine;
@@ -74,6 +88,8 @@ int run_config(const ConfigFlags& flags);
 
 int run_generate(const GenerateFlags& flags);
 int run_chat(const ChatFlags& flags);
+// Serves until SIGINT or SIGTERM; 0 after an orderly end.
+int run_serve(const ServeFlags& flags);
 
 // Prints "error: sentence" on stderr and returns the exit code that fits the status.
 int report_error(const Status& status);

@@ -11,7 +11,8 @@ class InterruptGuard {
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
   bool interrupted() const;
-  void reset();  // the next signal is a first one again
+  void wait() const;  // until the first signal
+  void reset();       // the next signal is a first one again
 };
 
 }  // namespace tutti::cli

@@ -173,6 +173,44 @@ void add_chat(CLI::App& app, ChatFlags& flags) {
   add_common_flags(command, flags);
 }
 
+void add_serve(CLI::App& app, ServeFlags& flags) {
+  CLI::App& command =
+      *app.add_subcommand("serve", "Answer OpenAI clients over HTTP, and show the playground");
+  command.add_option("MODEL", flags.model, "Directory in Hugging Face layout, or a bundled model")
+      ->capture_default_str();
+  const std::string group = "Server";
+  command.add_option("--host", flags.host, "Address to listen on; 0.0.0.0: all")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--port", flags.port, "0: any free one")->capture_default_str()->group(group);
+  command.add_option("--served-model-name", flags.served_names, "What clients may call the model")
+      ->delimiter(',')
+      ->group(group);
+  command.add_option("--api-key", flags.api_keys, "Clients need one of these; may be given again")
+      ->group(group);
+  command.add_option("--cors-origin", flags.cors_origins, "Origins of pages that may call; *: all")
+      ->delimiter(',')
+      ->group(group);
+  command.add_option("--tls-cert", flags.tls_cert, "PEM file with the certificate chain")
+      ->group(group);
+  command.add_option("--tls-key", flags.tls_key, "PEM file with its key")->group(group);
+  command.add_option("--http-threads", flags.http_threads, "Threads for connections")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--max-body-mb", flags.max_body_mb, "Largest request body in MiB")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--grace", flags.grace_s, "Seconds that live requests get at the end")
+      ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str()
+      ->group(group);
+  command.add_flag("--no-playground", flags.no_playground, "Serve no page")->group(group);
+  command.add_flag("--quiet", flags.quiet, "No progress");
+  add_engine_flags(command, flags.engine);
+}
+
 std::vector<std::string> known_flags(const CLI::App& command) {
   std::vector<std::string> names;
   for (const CLI::Option* option : command.get_options()) {
@@ -223,6 +261,8 @@ int run(int argc, char** argv) {
   add_config(app, config);
   ChatFlags chat;
   add_chat(app, chat);
+  ServeFlags serve;
+  add_serve(app, serve);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version
@@ -234,6 +274,7 @@ int run(int argc, char** argv) {
     return report_usage_error(isa.error().message());
   }
   if (app.got_subcommand("config")) return run_config(config);
+  if (app.got_subcommand("serve")) return run_serve(serve);
   return app.got_subcommand("chat") ? run_chat(chat) : run_generate(generate);
 }
 
