@@ -65,10 +65,11 @@ Result<std::unique_ptr<AsyncOmniEngine>> create(const Flags& flags, int max_num_
 AddRequest ask(const AsyncOmniEngine& engine, int number, int tokens, int frames) {
   AddRequest request;
   request.request_id = "r" + std::to_string(number);
-  // Token ids serve checkpoints without a tokenizer, too; each asks something of its own.
-  TokensPrompt prompt;
-  for (int i = 0; i < 16; ++i) prompt.token_ids.push_back(10 + (7 * number + i) % 200);
-  request.prompt = std::move(prompt);
+  // A chat, since speech needs the model's turn; every session's words differ.
+  std::string words = "Say:";
+  constexpr const char* kWords[] = {"the", "boat", "is", "late", "and", "seven", "birds", "sing"};
+  for (int i = 0; i < 16; ++i) words += std::string(" ") + kWords[(5 * number + 3 * i) % 8];
+  request.prompt = ChatPrompt{.messages = {ChatMessage::text("user", words + ".")}};
   request.sampling_params_list = engine.default_sampling_params_list();
   for (SamplingParams& params : request.sampling_params_list) {
     params.ignore_eos = true;
