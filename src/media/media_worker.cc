@@ -12,10 +12,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
+#include "base/child_process.h"
 #include "media/media_file.h"
 
 namespace tutti {
@@ -71,18 +71,6 @@ Result<Descriptor> sealed_input(std::span<const std::byte> container,
   TUTTI_RETURN_IF_ERROR(write_all(file.get(), container.data(), container.size()));
   fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
   return file;
-}
-
-std::string find_program(const std::string& given) {
-  if (!given.empty()) return given;
-  if (const char* named = std::getenv(kProgramVariable); named != nullptr && *named != '\0') {
-    return named;
-  }
-  std::array<char, 4096> path;
-  const ssize_t size = readlink("/proc/self/exe", path.data(), path.size());
-  if (size <= 0) return kProgram;
-  const std::string self(path.data(), static_cast<size_t>(size));
-  return self.substr(0, self.rfind('/') + 1) + kProgram;
 }
 
 // Without the engine's environment, descriptors, signal mask and process group.
@@ -145,8 +133,10 @@ Result<MediaWorker> MediaWorker::start(std::span<const std::byte> container,
   if (pipe2(ends.data(), O_CLOEXEC) != 0) return system_error("starting the decoder", errno);
   Descriptor reader(ends[0]);
   const Descriptor writer(ends[1]);
-  TUTTI_ASSIGN_OR_RETURN(const pid_t process,
-                         spawn(find_program(program), input.get(), writer.get()));
+  TUTTI_ASSIGN_OR_RETURN(
+      const pid_t process,
+      spawn(program.empty() ? find_helper_program(kProgram, kProgramVariable) : program,
+            input.get(), writer.get()));
   return MediaWorker(process, reader.release(), deadline_s);
 }
 
