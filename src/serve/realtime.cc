@@ -37,7 +37,6 @@ struct Response {
   std::string text;
   int64_t samples = 0;
   int32_t sample_rate = kRealtimeRate;
-  Clock::time_point first_audio;
   std::string cancelled;  // why, when it was: "turn_detected" or "client_cancelled"
 };
 
@@ -473,7 +472,7 @@ class Session final : public WebSocketSession, public std::enable_shared_from_th
 
   void send_audio_delta(const AudioChunk& audio) {
     if (response_->samples == 0) {
-      response_->first_audio = speaking_since_ = Clock::now();
+      speaking_since_ = Clock::now();
       speaking_item_ = response_->item_id;
     }
     response_->samples += static_cast<int64_t>(audio.samples.size());
