@@ -83,6 +83,13 @@ constexpr auto kKeys = std::to_array<DeployKey>({
     number("replica_wait_s", kTopLevel, 0, kSeconds),
     integer("max_loras", kTopLevel, 0, 1024),
     integer("max_lora_rank", kTopLevel, 1, 1024),
+    {.name = "allowed_media_domains", .where = kTopLevel, .type = kTextList},
+    {.name = "allowed_media_path", .where = kTopLevel, .type = kText},
+    alias("allowed_local_media_path", kTopLevel, "allowed_media_path"),
+    {.name = "trace_out", .where = kTopLevel, .type = kText},
+    integer("trace_events", kTopLevel, 1, kMost),
+    {.name = "otlp_endpoint", .where = kTopLevel, .type = kText},
+    alias("otlp_traces_endpoint", kTopLevel, "otlp_endpoint"),
     // A stage; at the top level: of all stages that do not say otherwise.
     integer("max_num_seqs", kBoth, 1, kMany),
     integer("max_num_batched_tokens", kBoth, 1, kMany),
