@@ -79,6 +79,32 @@ TEST(Edge, ProcessorSeesTheJoinedChunksOfEachSource) {
   EXPECT_THAT(in.token_ids, ElementsAre(202, 101, 103));
 }
 
+TEST(Edge, CompanionsGoThroughTheProcessorApartAndKeepTheirNames) {
+  auto specs = std::vector{fake_spec("encoder", {}), fake_spec("diffusion", {0}, "image")};
+  std::vector<std::string> calls;
+  specs[1].input_processor = [&](const EdgeContext&, StagePayload in, bool last) {
+    calls.push_back(std::to_string(in.token_ids.size()) + (last ? " last" : ""));
+    for (int32_t& id : in.token_ids) id += 100;
+    return Result<StagePayload>(std::move(in));
+  };
+  const StageGraph graph = StageGraph::build(specs).value();
+  std::vector<UpstreamChunk> chunks;
+  chunks.push_back({0, payload({7}, {1, 2}), false, "negative"});
+  chunks.push_back({0, payload({1, 2}, {3, 4, 5, 6}), true});
+  chunks.push_back({0, payload({8, 9}, {7, 8}), true, "negative"});
+  const StagePayload in = process_edge(graph, 1, std::move(chunks)).value();
+  EXPECT_THAT(calls, ElementsAre("2 last", "3 last"));
+  EXPECT_THAT(in.token_ids, ElementsAre(101, 102));
+  EXPECT_EQ(in.tensors.at("hidden").shape(), (Shape{2, 2}));
+  const Tensor& rows = in.tensors.at("negative/hidden");
+  ASSERT_EQ(rows.shape(), (Shape{2, 2}));
+  EXPECT_THAT(std::vector<float>(rows.data<float>(), rows.data<float>() + 4),
+              ElementsAre(1, 2, 7, 8));
+  const Tensor& ids = in.tensors.at("negative/token_ids");
+  EXPECT_THAT(std::vector<int32_t>(ids.data<int32_t>(), ids.data<int32_t>() + ids.num_elements()),
+              ElementsAre(107, 108, 109));
+}
+
 TEST(Edge, WhatAProcessorThrowsIsAnError) {
   auto specs = fake::omni_specs();
   specs[1].input_processor = [](const EdgeContext&, StagePayload, bool) -> Result<StagePayload> {

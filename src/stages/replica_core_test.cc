@@ -2,6 +2,12 @@
 #include "stages/replica_core.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
 
 #include "stages/testing/fake_stage_engine.h"
 
@@ -125,6 +131,55 @@ TEST_F(ReplicaCoreTest, TheDeepestSleepMakesTheEngineAgain) {
   EXPECT_EQ(made, 1);
   EXPECT_TRUE(submit(2, 4).empty());
   run();
+}
+
+// Names of the events of a profile, and how often each is there.
+std::map<std::string, int> events_of(const std::string& text) {
+  std::map<std::string, int> count;
+  const boost::json::value trace = boost::json::parse(text);
+  for (const auto& event : trace.at("traceEvents").as_array()) {
+    ++count[std::string(event.at("name").as_string())];
+  }
+  return count;
+}
+
+TEST_F(ReplicaCoreTest, AProfileHoldsTheStepsBetweenItsBeginningAndItsEnd) {
+  EXPECT_EQ(error("stop_profile"), "No profile is being recorded; start_profile begins one.");
+  submit(1, 2);
+  run();
+  ASSERT_TRUE(call("start_profile").ok());
+  EXPECT_EQ(error("start_profile"), "A profile is being recorded already; stop_profile ends it.");
+  submit(2, 4);
+  const int64_t before = core_->stats().steps;
+  run();
+  const int64_t steps = core_->stats().steps - before;
+  const Result<std::string> profile = call("stop_profile");
+  ASSERT_TRUE(profile.ok()) << profile.error().message();
+  std::map<std::string, int> events = events_of(*profile);
+  ASSERT_GT(steps, 0);
+  for (const char* name : {"step", "schedule", "run", "publish"}) {
+    EXPECT_EQ(events[name], steps) << name;
+  }
+  EXPECT_EQ(error("stop_profile"), "No profile is being recorded; start_profile begins one.");
+}
+
+TEST_F(ReplicaCoreTest, AProfileGoesToTheFileThatItsBeginningNames) {
+  EXPECT_EQ(error("start_profile", R"({"path": 7})"),
+            "`path` is 7; it must be the name of a file.");
+  const std::string path = std::filesystem::temp_directory_path() /
+                           ("tutti-profile-" + std::to_string(getpid()) + ".json");
+  ASSERT_TRUE(call("start_profile", R"({"path": ")" + path + R"("})").ok());
+  submit(1, 3);
+  run();
+  EXPECT_EQ(call("stop_profile").value(), "\"" + path + "\"");
+  std::ifstream in(path);
+  std::stringstream text;
+  text << in.rdbuf();
+  std::filesystem::remove(path);
+  EXPECT_GT(events_of(text.str())["step"], 0);
+
+  ASSERT_TRUE(call("start_profile", R"({"path": "/no/such/directory/profile.json"})").ok());
+  EXPECT_NE(error("stop_profile").find("/no/such/directory/profile.json"), std::string::npos);
 }
 
 }  // namespace
