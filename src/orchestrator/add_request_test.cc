@@ -164,6 +164,7 @@ TEST_F(AddRequestTest, ATimeoutEndsTheRequestWithAnError) {
   gate->wait_for(1);
   const Seen& seen = read_until_end("a");
   EXPECT_EQ(seen.error.code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(seen.error.message(), "The request has taken longer than its limit of 0.05 s.");
   gate->open();
   for (const double wrong : {0.0, -1.0, std::nan("")}) {
     mine.timeout_s = wrong;

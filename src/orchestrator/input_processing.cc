@@ -191,7 +191,9 @@ Status RequestProcessor::set_times(const AddRequest& request, AcceptedRequest& a
         .with_param("timeout_s");
   }
   const double lives = limit > 0 ? std::min(timeout, limit) : timeout;
-  if (lives > 0) accepted.deadline = now + from_seconds(lives);
+  if (lives <= 0) return {};
+  accepted.deadline = now + from_seconds(lives);
+  accepted.timeout_s = lives;
   return {};
 }
 

@@ -60,6 +60,7 @@ struct AcceptedRequest {
   std::optional<bool> reasoning_ended;
   double arrival_s = 0;                   // engine's epoch
   TimePoint deadline = TimePoint::max();  // ends with an error then
+  double timeout_s = 0;                   // what the deadline follows from; 0: none
   std::string prompt_text;                // for traces
   std::map<std::string, std::string> trace_headers;
   std::shared_ptr<RequestHandle> handle;  // may be none

@@ -232,7 +232,10 @@ void Orchestrator::on_request_timer(RequestProgress& progress) {
   if (progress.release_deadline <= now_) return give_up_release(progress);
   const bool open = progress.ending == Ending::kNone || progress.ending == Ending::kRetried;
   if (open && progress.request->deadline <= now_) {
-    return fail(progress, std::nullopt, deadline_exceeded("The request's time is over."));
+    return fail(
+        progress, std::nullopt,
+        deadline_exceeded(fmt::format("The request has taken longer than its limit of {:g} s.",
+                                      progress.request->timeout_s)));
   }
   for (int32_t s = 0; s < graph_->size(); ++s) {
     if (progress.stages[s].wait_until > now_) continue;
