@@ -15,7 +15,7 @@ constexpr int64_t kMaxFramesOfStep = 64;
 // A chunk may take up to this share of what the listener still has to hear.
 constexpr double kShareOfLead = 0.5;
 // Frames that are waited for at most while he is ahead; larger chunks save little more.
-constexpr int64_t kMostAwaited = 8;
+constexpr int64_t kMostAwaited = 16;
 // What a listener who is about to run dry gets at once when frames are plenty.
 constexpr int64_t kHastyChunk = 4;
 
