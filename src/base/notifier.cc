@@ -16,7 +16,7 @@ void Notifier::notify() {
 
 bool Notifier::spin_until_changed(uint64_t key, TimePoint end) const {
   // Another thread has used this core for so long: spinning would only keep it from working.
-  constexpr Duration kCoreIsWanted = std::chrono::microseconds(20);
+  constexpr Duration kCoreIsWanted = std::chrono::microseconds(60);
   TimePoint now = std::chrono::steady_clock::now();
   for (TimePoint before = now; now < end && now - before < kCoreIsWanted;) {
     for (int i = 0; i < 32; ++i) {

@@ -19,7 +19,7 @@ class OrchestratorThread {
  public:
   // After a batch of messages the loop spins so long for the next before it sleeps: waking a
   // sleeping thread takes about 45 us.
-  static constexpr Duration kSpin = std::chrono::microseconds(50);
+  static constexpr Duration kSpin = std::chrono::microseconds(100);
 
   // The mailbox is shared with whoever may still post when the loop has ended.
   OrchestratorThread(std::shared_ptr<const StageGraph> graph, const StagePools& pools,

@@ -15,7 +15,7 @@ namespace tutti {
 struct InProcOptions {
   size_t mailbox_capacity = 1024;
   // How long the thread spins for the next command after it had work, before it sleeps.
-  Duration spin = std::chrono::microseconds(50);
+  Duration spin = std::chrono::microseconds(100);
 };
 
 class InProcStageClient final : public StageClient {
