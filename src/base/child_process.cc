@@ -23,19 +23,36 @@ Status system_error(const char* what, int error) {
       fmt::format("Starting a helper process failed: {}: {}.", what, std::strerror(error)));
 }
 
-// A copy above the numbers that the child's own descriptors get, so that none is overwritten while
-// they are put in place.
+// What the three streams and kChildDescriptor will be, above the numbers that they get, so that
+// none is overwritten while they are put in place.
+struct Streams {
+  UniqueFd input, output, errors, descriptor;
+};
+
 UniqueFd above_own(int fd) { return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, kChildDescriptor + 1)); }
 
-int spawn(const std::string& program, std::vector<std::string>& arguments, int descriptor,
-          int errors, pid_t* process) {
+bool copy_above(int fd, UniqueFd& copy) {
+  if (fd >= 0) copy = above_own(fd);
+  return fd < 0 || copy;
+}
+
+void add_stream(posix_spawn_file_actions_t& files, const UniqueFd& given, int stream, int flags) {
+  if (given) {
+    posix_spawn_file_actions_adddup2(&files, given.get(), stream);
+  } else {
+    posix_spawn_file_actions_addopen(&files, stream, "/dev/null", flags, 0);
+  }
+}
+
+int spawn(const std::string& program, std::vector<std::string>& arguments, const Streams& streams,
+          bool environment, pid_t* process) {
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-  posix_spawn_file_actions_adddup2(&files, errors, STDERR_FILENO);
-  posix_spawn_file_actions_adddup2(&files, descriptor, kChildDescriptor);
-  posix_spawn_file_actions_addclosefrom_np(&files, kChildDescriptor + 1);
+  add_stream(files, streams.input, STDIN_FILENO, O_RDONLY);
+  add_stream(files, streams.output, STDOUT_FILENO, O_WRONLY);
+  add_stream(files, streams.errors, STDERR_FILENO, O_WRONLY);
+  if (streams.descriptor) add_stream(files, streams.descriptor, kChildDescriptor, O_RDONLY);
+  posix_spawn_file_actions_addclosefrom_np(&files, kChildDescriptor + (streams.descriptor ? 1 : 0));
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   sigset_t none, all;
@@ -49,8 +66,9 @@ int spawn(const std::string& program, std::vector<std::string>& arguments, int d
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
-  const int error =
-      posix_spawn(process, program.c_str(), &files, &attributes, argv.data(), environ);
+  char* nothing[] = {nullptr};
+  const int error = posix_spawn(process, program.c_str(), &files, &attributes, argv.data(),
+                                environment ? environ : nothing);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&files);
   return error;
@@ -78,17 +96,22 @@ std::string find_helper_program(const char* name, const char* variable) {
 
 Result<ChildProcess> ChildProcess::start(const std::string& program,
                                          std::vector<std::string> arguments,
-                                         const UniqueFd& descriptor) {
+                                         const ChildResources& resources) {
   std::array<int, 2> ends = {-1, -1};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) return system_error("pipe", errno);
+  if (resources.last_words && pipe2(ends.data(), O_CLOEXEC) != 0)
+    return system_error("pipe", errno);
   UniqueFd reader(ends[0]);
-  const UniqueFd writer_end(ends[1]);
-  const UniqueFd writer = above_own(writer_end.get()), passed = above_own(descriptor.get());
-  if (!writer || !passed) return system_error("dup", errno);
-  fcntl(reader.get(), F_SETFL, O_NONBLOCK);
+  const UniqueFd writer(ends[1]);
+  Streams streams;
+  if (!copy_above(resources.input, streams.input) ||
+      !copy_above(resources.output, streams.output) || !copy_above(ends[1], streams.errors) ||
+      !copy_above(resources.descriptor, streams.descriptor)) {
+    return system_error("dup", errno);
+  }
+  if (reader) fcntl(reader.get(), F_SETFL, O_NONBLOCK);
   arguments.insert(arguments.begin(), program.substr(program.rfind('/') + 1));
   pid_t process = -1;
-  if (const int error = spawn(program, arguments, passed.get(), writer.get(), &process)) {
+  if (const int error = spawn(program, arguments, streams, resources.environment, &process)) {
     return internal_error(
         fmt::format("The program '{}' cannot be started: {}.", program, std::strerror(error)));
   }
@@ -108,7 +131,7 @@ ChildProcess::ChildProcess(ChildProcess&& other) noexcept
 
 ChildProcess::~ChildProcess() {
   if (process_ <= 0 || status_) return;
-  ::kill(process_, SIGKILL);
+  ::kill(-process_, SIGKILL);  // the group: whatever it started, too
   while (waitpid(process_, nullptr, 0) < 0 && errno == EINTR) {
   }
 }
@@ -135,10 +158,13 @@ bool ChildProcess::wait(Deadline deadline) {
   return true;
 }
 
+int ChildProcess::signal() const {
+  return status_ && *status_ >= 0 && WIFSIGNALED(*status_) ? WTERMSIG(*status_) : 0;
+}
+
 std::string ChildProcess::how_it_ended() const {
-  if (status_ && *status_ >= 0 && WIFSIGNALED(*status_)) {
-    const int signal = WTERMSIG(*status_);
-    return fmt::format("was killed by signal {} ({})", signal, strsignal(signal));
+  if (const int by = signal()) {
+    return fmt::format("was killed by signal {} ({})", by, strsignal(by));
   }
   if (status_ && *status_ >= 0 && WIFEXITED(*status_)) {
     return fmt::format("exited with code {}", WEXITSTATUS(*status_));

@@ -6,15 +6,14 @@
 // descriptors and the process. Errors are sentences without the item's name.
 #pragma once
 
-#include <sys/types.h>
-
-#include <chrono>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "tutti/status.h"
 
+#include "base/child_process.h"
 #include "media/worker_protocol.h"
 
 namespace tutti {
@@ -28,10 +27,9 @@ class MediaWorker {
                                    const std::string& program = {});
   // Messages from a descriptor without a process behind it, which it takes: for tests of what reads
   // them.
-  static MediaWorker attach(int output, double deadline_s) { return {-1, output, deadline_s}; }
-  MediaWorker(MediaWorker&& other) noexcept;
-  MediaWorker& operator=(MediaWorker&&) = delete;
-  ~MediaWorker();
+  static MediaWorker attach(int output, double deadline_s) {
+    return {std::nullopt, UniqueFd(output), deadline_s};
+  }
 
   // The next message's header, its tag one of WorkerTag. The worker's own refusal is this call's
   // error, and so is its end before kDone.
@@ -40,18 +38,14 @@ class MediaWorker {
   Status read(void* to, size_t bytes);
 
  private:
-  using Clock = std::chrono::steady_clock;
-
-  MediaWorker(pid_t process, int output, double deadline_s);
-  // Ends the process if it still runs; its exit status as of waitpid(), or -1.
-  int end();
+  MediaWorker(std::optional<ChildProcess> process, UniqueFd output, double deadline_s);
   Status ended_early();
   Status refusal(uint32_t bytes);
 
-  pid_t process_;
-  int output_;
+  std::optional<ChildProcess> process_;
+  UniqueFd output_;
   double deadline_s_;
-  Clock::time_point deadline_;
+  TimePoint deadline_;
 };
 
 }  // namespace tutti

@@ -219,7 +219,7 @@ class BadWorker : public ::testing::Test {
 };
 
 TEST_F(BadWorker, IsKilled) {
-  EXPECT_THAT(error_with("kill -SEGV $$"), HasSubstr("its decoder was ended by signal 11"));
+  EXPECT_THAT(error_with("kill -SEGV $$"), HasSubstr("its decoder was killed by signal 11"));
   EXPECT_EQ(code_, StatusCode::kInvalidArgument);
 }
 

@@ -200,7 +200,7 @@ Status ProcessStageClient::Shared::start() {
       program,
       {fmt::format("--parent={}", getpid()), fmt::format("--stage={}", stage.value),
        fmt::format("--replica={}", replica.value)},
-      other);
+      {.descriptor = other.get()});
   if (!started) {
     return std::move(started).error().with_context(fmt::format(
         "A worker process is not available (it belongs beside the program, or {} names it)",
