@@ -1,20 +1,16 @@
 // tutti-bench-orchestrator: what a hop of a chunk from stage to stage costs, with fake stages.
 //
-// hop: from the moment before the upstream replica posts a chunk to the moment the downstream
-// engine has it, through the orchestrator, over three real threads. handle: the state machine
-// alone.
+// handle: the state machine alone. hop: hop.h.
 #include <fmt/format.h>
-#include <sys/prctl.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
-#include <thread>
 
+#include "hop.h"
 #include "orchestrator/orchestrator_thread.h"
 #include "orchestrator/testing/fake_pipeline.h"
-#include "worker_hop.h"
 
 namespace tutti {
 namespace {
@@ -22,81 +18,6 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr int32_t kBatches = 20000;
-constexpr int32_t kWarmUp = 1000;
-
-struct Stamps {
-  explicit Stamps(int32_t chunks) : posted(chunks), arrived(chunks) {}
-  int32_t chunks() const { return static_cast<int32_t>(posted.size()); }
-  std::vector<TimePoint> posted;
-  std::vector<TimePoint> arrived;
-};
-
-// Waits for `interval` (its core is free then, as when a device computes), then puts out one chunk.
-class Upstream final : public StageEngine {
- public:
-  Upstream(std::shared_ptr<Stamps> stamps, Duration interval)
-      : stamps_(std::move(stamps)), interval_(interval) {}
-  Status admit(StageRequest request) override {
-    key_ = request.key;
-    left_ = stamps_->chunks();
-    prctl(PR_SET_TIMERSLACK, 1);  // the default of 50 us would be most of the interval
-    return {};
-  }
-  void append(StageChunk) override {}
-  std::optional<StageOutput> abort(RequestKey) override { return std::nullopt; }
-  bool has_runnable_work() const override { return left_ > 0; }
-  void step(std::vector<StageOutput>& outputs) override {
-    std::this_thread::sleep_for(interval_);
-    StageOutput output;
-    output.key = key_;
-    const int32_t chunk = stamps_->chunks() - left_;
-    output.payload.token_ids = {chunk};
-    output.finished = --left_ == 0;
-    outputs.push_back(std::move(output));
-    stamps_->posted[chunk] = SteadyClock::now();
-  }
-  EngineStats stats() const override { return {}; }
-
- private:
-  const std::shared_ptr<Stamps> stamps_;
-  const Duration interval_;
-  RequestKey key_;
-  int32_t left_ = 0;
-};
-
-class Downstream final : public StageEngine {
- public:
-  explicit Downstream(std::shared_ptr<Stamps> stamps) : stamps_(std::move(stamps)) {}
-  Status admit(StageRequest request) override {
-    key_ = request.key;
-    take(request.input.payload);
-    return {};
-  }
-  void append(StageChunk chunk) override {
-    take(chunk.payload);
-    done_ = chunk.last;
-  }
-  std::optional<StageOutput> abort(RequestKey) override { return std::nullopt; }
-  bool has_runnable_work() const override { return done_; }
-  void step(std::vector<StageOutput>& outputs) override {
-    StageOutput output;
-    output.key = key_;
-    output.finished = true;
-    outputs.push_back(std::move(output));
-    done_ = false;
-  }
-  EngineStats stats() const override { return {}; }
-
- private:
-  void take(const StagePayload& payload) {
-    const TimePoint now = SteadyClock::now();
-    for (int32_t i : payload.token_ids) stamps_->arrived[i] = now;
-  }
-
-  const std::shared_ptr<Stamps> stamps_;
-  RequestKey key_;
-  bool done_ = false;
-};
 
 double percentile(const std::vector<double>& sorted, double p) {
   return sorted[static_cast<size_t>(p * static_cast<double>(sorted.size() - 1))];
@@ -119,42 +40,6 @@ void print_row(const std::string& what, std::vector<double> values_us) {
                   percentile(values_us, 0.9), percentile(values_us, 0.99), quietest)
           .c_str(),
       stdout);
-}
-
-template <typename Engine, typename... Args>
-StageParts stage_of(Args... args) {
-  return {.load = [=](const ReportProgress&) {
-    LoadedStage loaded;
-    loaded.engine = std::make_unique<Engine>(args...);
-    return Result<LoadedStage>(std::move(loaded));
-  }};
-}
-
-void bench_hops(Duration interval, int32_t chunks) {
-  const auto stamps = std::make_shared<Stamps>(chunks);
-  EngineParts parts;
-  parts.model = "fake";
-  parts.pipeline = std::make_shared<fake::FakePipeline>(
-      std::vector{fake::fake_spec("upstream", {}), fake::fake_spec("downstream", {0}, "audio")});
-  parts.stages.push_back(stage_of<Upstream>(stamps, interval));
-  parts.stages.push_back(stage_of<Downstream>(stamps));
-  auto engine = start_engine(std::move(parts), {});
-  if (!engine) std::abort();
-  AddRequest request;
-  request.request_id = "bench";
-  request.prompt = TokensPrompt{{1}};
-  if (!(*engine)->add_request(std::move(request)).ok()) std::abort();
-  for (bool finished = false; !finished;) {
-    auto message = (*engine)->try_get_output(60);
-    if (!message || !*message) std::abort();
-    const auto* output = std::get_if<OutputMessage>(&**message);
-    finished = output && output->finished;
-  }
-  std::vector<double> hops;
-  for (int32_t i = kWarmUp; i < chunks; ++i) {
-    hops.push_back(1e6 * to_seconds(stamps->arrived[i] - stamps->posted[i]));
-  }
-  print_row(fmt::format("hop, a chunk every {:.0f} us [us]", 1e6 * to_seconds(interval)), hops);
 }
 
 // Takes every command and forgets it.
@@ -235,8 +120,6 @@ int main(int argc, char** argv) {
       stdout);
   tutti::bench_handle(1);
   tutti::bench_handle(64);
-  tutti::bench_hops(std::chrono::microseconds(30), 40000);
-  tutti::bench_hops(std::chrono::microseconds(1000), 3000);
-  tutti::bench::bench_worker_hops(tutti::print_row);
+  tutti::bench::bench_hops(tutti::print_row);
   return 0;
 }

@@ -1,4 +1,4 @@
-#include "worker_hop.h"
+#include "hop.h"
 
 #include <fmt/format.h>
 #include <sys/prctl.h>
@@ -15,7 +15,7 @@
 namespace tutti::bench {
 namespace {
 
-constexpr int32_t kWarmUp = 300;
+constexpr int32_t kWarmUp = 300;  // chunks
 
 // What the two stages do, as a load spec.
 struct Plan {
@@ -35,16 +35,17 @@ std::vector<StageSpec> specs() {
   return {fake::fake_spec("upstream", {}), fake::fake_spec("downstream", {0}, "audio")};
 }
 
-// Sleeps, then puts out a chunk with the moment of its departure; clocks are the machine's.
+// Sleeps (its core is free then, as when a device computes), then puts out a chunk with the moment
+// of its departure; clocks are the machine's.
 class Upstream final : public StageEngine {
  public:
   explicit Upstream(const Plan& plan) : plan_(plan) {
     if (plan.floats > 0) tensor_ = Tensor::zeros({plan.floats});
-    prctl(PR_SET_TIMERSLACK, 1);
   }
   Status admit(StageRequest request) override {
     key_ = request.key;
     left_ = plan_.chunks;
+    prctl(PR_SET_TIMERSLACK, 1);  // the default of 50 us would be most of a short interval
     return {};
   }
   void append(StageChunk) override {}
@@ -162,11 +163,16 @@ std::optional<int> serve_as_worker(int argc, char** argv) {
   });
 }
 
-void bench_worker_hops(
+void bench_hops(
     const std::function<void(const std::string& what, std::vector<double> values_us)>& print) {
   ChannelOptions copies, views;
   copies.view_min_bytes = SIZE_MAX;
   views.view_min_bytes = 64 << 10;
+  const auto between_threads = [](int32_t chunks, int32_t interval_us) {
+    return measure({.chunks = chunks, .interval_us = interval_us}, std::nullopt);
+  };
+  print("hop, a chunk every 30 us [us]", between_threads(40000, 30));
+  print("hop, a chunk every 1000 us [us]", between_threads(3000, 1000));
   const Plan small{.chunks = 4000, .interval_us = 200, .floats = 0};
   const Plan large{.chunks = 2000, .interval_us = 1000, .floats = 1 << 18};
   print("hop between threads, 2 tokens [us]", measure(small, std::nullopt));
