@@ -8,6 +8,7 @@
 #include "engine/payload.h"
 #include "engine/stage_engine.h"
 #include "models/pipeline.h"
+#include "tiny_prompts.h"
 #include "weights/checkpoint.h"
 #include "weights/convert.h"
 #include "weights/lora_test_util.h"
@@ -28,10 +29,6 @@ struct Answer {
 
   Tensor codes() const { return join_payloads(chunks).tensors.at("codes"); }
 };
-
-std::filesystem::path golden() {
-  return std::filesystem::path(TUTTI_TEST_DATA) / "goldens/qwen3_omni_moe/checkpoint";
-}
 
 // A PEFT adapter of every linear map of both stages, drawn from a seed.
 struct Adapter {
@@ -61,7 +58,7 @@ struct Adapter {
 void write_merged(const testing::TempFolder& folder, const Adapter& adapter) {
   std::map<std::string, const Tensor*> by_name;
   for (const auto& [name, tensor] : adapter.tensors) by_name[name] = &tensor;
-  const auto checkpoint = Checkpoint::open(golden()).value();
+  const auto checkpoint = Checkpoint::open(tiny::checkpoint()).value();
   testing::NamedTensors all;
   size_t merged = 0;
   for (const auto& [name, at] : checkpoint->tensors()) {
@@ -91,7 +88,7 @@ void write_merged(const testing::TempFolder& folder, const Adapter& adapter) {
   folder.write("model.safetensors", testing::safetensors_bytes(all));
   for (const char* file : {"config.json", "generation_config.json", "tokenizer.json",
                            "tokenizer_config.json", "chat_template.json"}) {
-    std::filesystem::copy_file(golden() / file, folder.path() / file);
+    std::filesystem::copy_file(tiny::checkpoint() / file, folder.path() / file);
   }
 }
 
@@ -99,9 +96,9 @@ class Adapters : public ::testing::Test {
  protected:
   // Opened once: writing and merging adapters takes most of the time.
   static void SetUpTestSuite() {
-    pipeline_ = open(golden());
+    pipeline_ = open(tiny::checkpoint());
     for (const int32_t stage : {kThinker, kTalker}) {
-      const auto model = pipeline_->load_ar(stage, load_options(golden())).value();
+      const auto model = pipeline_->load_ar(stage, load_options(tiny::checkpoint())).value();
       const auto& own = model->lora_targets().maps;
       maps_.insert(maps_.end(), own.begin(), own.end());
     }
@@ -133,7 +130,8 @@ class Adapters : public ::testing::Test {
 
   std::unique_ptr<StageEngine> engine(const Pipeline& pipeline, int32_t stage) {
     const bool is_merged = &pipeline == merged_.get();
-    auto model = pipeline.load_ar(stage, load_options(is_merged ? merged_dir_->path() : golden()));
+    auto model =
+        pipeline.load_ar(stage, load_options(is_merged ? merged_dir_->path() : tiny::checkpoint()));
     EXPECT_TRUE(model.ok()) << model.error().message();
     StageEngineOptions options;
     options.block_size = 4;

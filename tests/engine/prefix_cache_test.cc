@@ -7,6 +7,7 @@
 #include "engine/payload.h"
 #include "engine/stage_engine.h"
 #include "models/pipeline.h"
+#include "tiny_prompts.h"
 
 namespace tutti {
 namespace {
@@ -36,7 +37,7 @@ void expect_equal(const StagePayload& a, const StagePayload& b) {
 class PrefixCacheTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    load_.model_dir = data_ / "goldens/qwen3_omni_moe/checkpoint";
+    load_.model_dir = tiny::checkpoint();
     auto opened = open_pipeline(load_);
     ASSERT_TRUE(opened.ok()) << opened.error().message();
     pipeline_ = std::move(opened).value();
@@ -61,22 +62,15 @@ class PrefixCacheTest : public ::testing::Test {
     });
     return make_ar_engine(std::move(model), nullptr, *executor_, options);
   }
-  static ContentPart media(MediaKind kind, const char* file) {
-    return {"", MediaItem::file(kind, (data_ / "goldens/media" / file).string())};
-  }
   StageInput chat(std::vector<ContentPart> parts) const {
-    ChatPrompt prompt;
-    prompt.messages.push_back({"user", std::move(parts), ""});
-    auto input = pipeline_->process_prompt(prompt);
-    EXPECT_TRUE(input.ok()) << input.error().message();
-    return std::move(input).value();
+    return tiny::chat(*pipeline_, std::move(parts));
   }
   // Prompts that are worth caching: media first, then some words.
   std::vector<StageInput> inputs() const {
     const ContentPart words{
         "Which train crosses the old bridge in the morning, and which one stays?", std::nullopt};
-    return {chat({words}), chat({media(MediaKind::kImage, "photo_97x61.png"), words}),
-            chat({media(MediaKind::kAudio, "speech_short_16k.wav"), words})};
+    return {chat({words}), chat({tiny::media(MediaKind::kImage, "photo_97x61.png"), words}),
+            chat({tiny::media(MediaKind::kAudio, "speech_short_16k.wav"), words})};
   }
   StageRequest request(int32_t stage, StageInput input) {
     StageRequest request;
@@ -140,7 +134,6 @@ class PrefixCacheTest : public ::testing::Test {
     return input;
   }
 
-  inline static const std::filesystem::path data_ = TUTTI_TEST_DATA;
   LoadOptions load_;
   std::unique_ptr<Pipeline> pipeline_;
   std::unique_ptr<DeviceExecutor> executor_ = DeviceExecutor::create_cpu(2);

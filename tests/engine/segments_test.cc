@@ -7,6 +7,7 @@
 #include "engine/payload.h"
 #include "engine/stage_engine.h"
 #include "models/pipeline.h"
+#include "tiny_prompts.h"
 
 namespace tutti {
 namespace {
@@ -21,7 +22,7 @@ struct Answer {
 class SegmentsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    load_.model_dir = data_ / "goldens/qwen3_omni_moe/checkpoint";
+    load_.model_dir = tiny::checkpoint();
     auto opened = open_pipeline(load_);
     ASSERT_TRUE(opened.ok()) << opened.error().message();
     pipeline_ = std::move(opened).value();
@@ -42,21 +43,16 @@ class SegmentsTest : public ::testing::Test {
     return make_ar_engine(std::move(model), nullptr, *executor_, options);
   }
 
-  static ContentPart media(MediaKind kind, const char* file) {
-    return {"", MediaItem::file(kind, (data_ / "goldens/media" / file).string())};
-  }
   StageInput chat(std::vector<ContentPart> parts) const {
-    ChatPrompt prompt;
-    prompt.messages.push_back({"user", std::move(parts), ""});
-    auto input = pipeline_->process_prompt(prompt);
-    EXPECT_TRUE(input.ok()) << input.error().message();
-    return std::move(input).value();
+    return tiny::chat(*pipeline_, std::move(parts));
   }
   std::vector<StageInput> segments() const {
     std::vector<StageInput> out;
-    out.push_back(chat({{"Look at this.", std::nullopt}, media(MediaKind::kImage, kPicture)}));
-    out.push_back(chat({media(MediaKind::kAudio, kSound), {"What was that?", std::nullopt}}));
-    out.push_back(chat({media(MediaKind::kImage, kPicture), {"The same again?", std::nullopt}}));
+    out.push_back(
+        chat({{"Look at this.", std::nullopt}, tiny::media(MediaKind::kImage, kPicture)}));
+    out.push_back(chat({tiny::media(MediaKind::kAudio, kSound), {"What was that?", std::nullopt}}));
+    out.push_back(
+        chat({tiny::media(MediaKind::kImage, kPicture), {"The same again?", std::nullopt}}));
     return out;
   }
   // Segments [0, count) and the answers between them as one input.
@@ -138,7 +134,6 @@ class SegmentsTest : public ::testing::Test {
 
   static constexpr const char* kPicture = "photo_97x61.png";
   static constexpr const char* kSound = "speech_short_16k.wav";
-  static inline const std::filesystem::path data_{TUTTI_TEST_DATA};
   LoadOptions load_;
   std::unique_ptr<Pipeline> pipeline_;
   std::unique_ptr<DeviceExecutor> executor_ = DeviceExecutor::create_cpu(2);

@@ -7,6 +7,7 @@
 #include "engine/payload.h"
 #include "engine/stage_engine.h"
 #include "models/pipeline.h"
+#include "tiny_prompts.h"
 
 namespace tutti {
 namespace {
@@ -40,7 +41,7 @@ void collect(const std::vector<StageOutput>& outputs, AllProduced& all) {
 class Stages : public ::testing::Test {
  protected:
   void SetUp() override {
-    load_.model_dir = std::filesystem::path(TUTTI_TEST_DATA) / "goldens/qwen3_omni_moe/checkpoint";
+    load_.model_dir = tiny::checkpoint();
     auto opened = open_pipeline(load_);
     ASSERT_TRUE(opened.ok()) << opened.error().message();
     pipeline_ = std::move(opened).value();

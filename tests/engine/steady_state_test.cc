@@ -5,6 +5,7 @@
 #include "base/testing/counting_allocator.h"
 #include "engine/ar/ar_engine.h"
 #include "models/pipeline.h"
+#include "tiny_prompts.h"
 
 namespace tutti {
 namespace {
@@ -16,7 +17,7 @@ constexpr int kSteps = 12;
 class SteadyState : public ::testing::Test {
  protected:
   void SetUp() override {
-    load_.model_dir = std::filesystem::path(TUTTI_TEST_DATA) / "goldens/qwen3_omni_moe/checkpoint";
+    load_.model_dir = tiny::checkpoint();
     auto opened = open_pipeline(load_);
     ASSERT_TRUE(opened.ok()) << opened.error().message();
     pipeline_ = std::move(opened).value();
