@@ -9,6 +9,8 @@
 #include <cstring>
 #include <vector>
 
+#include "media/aac_encoder.h"
+
 namespace tutti {
 namespace {
 
@@ -17,11 +19,12 @@ struct FormatInfo {
   std::string_view name;
   std::string_view content_type;
 };
-constexpr std::array<FormatInfo, 5> kFormats{{{AudioFormat::kWav, "wav", "audio/wav"},
+constexpr std::array<FormatInfo, 6> kFormats{{{AudioFormat::kWav, "wav", "audio/wav"},
                                               {AudioFormat::kPcm16, "pcm16", "audio/pcm"},
                                               {AudioFormat::kFlac, "flac", "audio/flac"},
                                               {AudioFormat::kMp3, "mp3", "audio/mpeg"},
-                                              {AudioFormat::kOpus, "opus", "audio/ogg"}}};
+                                              {AudioFormat::kOpus, "opus", "audio/ogg"},
+                                              {AudioFormat::kAac, "aac", "audio/aac"}}};
 
 std::vector<int16_t> quantized(std::span<const float> samples) {
   std::vector<int16_t> out(samples.size());
@@ -32,12 +35,6 @@ std::vector<int16_t> quantized(std::span<const float> samples) {
   return out;
 }
 
-std::string as_bytes(std::span<const int16_t> samples) {
-  std::string out(samples.size_bytes(), '\0');
-  std::memcpy(out.data(), samples.data(), samples.size_bytes());
-  return out;
-}
-
 // Raw samples, after a WAV header whose sizes say "unknown" when it is to be a stream of wav.
 class PcmEncoder final : public AudioEncoder {
  public:
@@ -45,7 +42,7 @@ class PcmEncoder final : public AudioEncoder {
 
   Result<std::string> append(std::span<const float> samples) override {
     std::string out = std::exchange(header_, false) ? streamed_header() : std::string();
-    return out + as_bytes(quantized(samples));
+    return out + pcm16(samples);
   }
   Result<std::string> finish() override { return append({}); }
 
@@ -178,7 +175,14 @@ std::optional<AudioFormat> audio_format(std::string_view name) {
   return std::nullopt;
 }
 
-std::string audio_format_names() { return "wav, pcm16, flac, mp3 or opus"; }
+std::string pcm16(std::span<const float> samples) {
+  const std::vector<int16_t> values = quantized(samples);
+  std::string out(2 * values.size(), '\0');
+  std::memcpy(out.data(), values.data(), out.size());
+  return out;
+}
+
+std::string audio_format_names() { return "wav, pcm16, flac, mp3, opus or aac"; }
 
 std::string_view audio_content_type(AudioFormat format) {
   for (const FormatInfo& info : kFormats) {
@@ -193,6 +197,7 @@ Result<std::unique_ptr<AudioEncoder>> AudioEncoder::create(AudioFormat format, i
     return std::unique_ptr<AudioEncoder>(
         std::make_unique<PcmEncoder>(sample_rate, format == AudioFormat::kWav));
   }
+  if (format == AudioFormat::kAac) return make_aac_encoder(sample_rate);
   auto encoder = std::make_unique<SndfileEncoder>(streamed);
   TUTTI_RETURN_IF_ERROR(encoder->open(format, sample_rate));
   return std::unique_ptr<AudioEncoder>(std::move(encoder));

@@ -47,8 +47,8 @@ void expect_same_sound(const std::string& file, const std::vector<float>& sample
 }
 
 TEST(AudioEncoderTest, WholeFilesDecodeToTheSameSound) {
-  for (const AudioFormat format :
-       {AudioFormat::kWav, AudioFormat::kFlac, AudioFormat::kMp3, AudioFormat::kOpus}) {
+  for (const AudioFormat format : {AudioFormat::kWav, AudioFormat::kFlac, AudioFormat::kMp3,
+                                   AudioFormat::kOpus, AudioFormat::kAac}) {
     const auto file = encode_audio(format, kRate, tone());
     ASSERT_TRUE(file.ok()) << file.error().message();
     SCOPED_TRACE(audio_content_type(format));
@@ -57,7 +57,8 @@ TEST(AudioEncoderTest, WholeFilesDecodeToTheSameSound) {
 }
 
 TEST(AudioEncoderTest, StreamedFilesDecodeToTheSameSound) {
-  for (const AudioFormat format : {AudioFormat::kFlac, AudioFormat::kMp3, AudioFormat::kOpus}) {
+  for (const AudioFormat format :
+       {AudioFormat::kFlac, AudioFormat::kMp3, AudioFormat::kOpus, AudioFormat::kAac}) {
     SCOPED_TRACE(audio_content_type(format));
     expect_same_sound(streamed(format, tone()), tone(), 0.05);
   }
