@@ -165,6 +165,7 @@ Result<ChatRequest> read_chat_request(const ModelInfo& model, const HttpRequest&
   if (!error.ok()) return error;
   chat.request.prompt = std::move(prompt);
   chat.request.sampling_params_list = std::move(params);
+  chat.request.lora_request = model.adapter(chat.model);
   chat.request.trace_headers = trace_headers(http);
   return chat;
 }

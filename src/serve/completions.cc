@@ -118,6 +118,7 @@ Result<CompletionRequest> read_completion(const ModelInfo& model, const HttpRequ
   if (error.ok()) fields.finish();
   if (!error.ok()) return error;
   out.request.sampling_params_list = std::move(params);
+  out.request.lora_request = model.adapter(out.model);
   out.request.final_output_stage_ids = {model.text_stage()};
   out.request.trace_headers = trace_headers(http);
   return out;

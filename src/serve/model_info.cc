@@ -19,10 +19,23 @@ ModelInfo::ModelInfo(AsyncOmniEngine& engine, std::vector<std::string> served_na
   }
 }
 
+bool ModelInfo::is_own_name(std::string_view model) const {
+  return std::find(names_.begin(), names_.end(), model) != names_.end();
+}
+
+std::optional<LoraRequest> ModelInfo::adapter(std::string_view model) const {
+  return is_own_name(model) ? std::nullopt : adapters_.find(model);
+}
+
 Status ModelInfo::check_model(std::string_view model) const {
-  if (std::find(names_.begin(), names_.end(), model) != names_.end()) return {};
+  if (is_own_name(model)) return {};
+  std::vector<std::string> known = names_;
+  for (const LoraRequest& adapter : adapters_.all()) {
+    if (adapter.lora_name == model) return {};
+    known.push_back(adapter.lora_name);
+  }
   return not_found(fmt::format("The model '{}' is not served here; there is: {}.", printable(model),
-                               join(names_)))
+                               join(known)))
       .with_param("model");
 }
 

@@ -1,6 +1,6 @@
 // What the endpoints need to know of the served model beside the engine: its names and stages.
 //
-// Thread: immutable after construction; any.
+// Thread: any.
 #pragma once
 
 #include <string>
@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "tutti/async_omni_engine.h"
+
+#include "serve/adapters.h"
 
 namespace tutti::serve {
 
@@ -25,11 +27,17 @@ class ModelInfo {
   int64_t created() const { return created_; }
   // The characters of one token; what they are worth alone.
   std::string token_text(int32_t id) const { return engine_.input_processor()->token_text(id); }
-  // Error 404 when the model is not served here; lists what is.
+  // Error 404 when neither the model nor an adapter of it is served by this name; lists what is.
   Status check_model(std::string_view model) const;
+  // The adapter that requests of this name go through; none for the model itself.
+  std::optional<LoraRequest> adapter(std::string_view model) const;
+  Adapters& adapters() const { return adapters_; }
 
  private:
+  bool is_own_name(std::string_view model) const;
+
   AsyncOmniEngine& engine_;
+  mutable Adapters adapters_;
   const std::vector<std::string> names_;
   int32_t text_stage_ = -1;
   int32_t audio_stage_ = -1;

@@ -114,6 +114,7 @@ Result<ResponseRequest> read_response(const Services& services, const ResponseSt
   prompt.messages.insert(prompt.messages.end(), out.history.begin(), out.history.end());
   out.request.prompt = std::move(prompt);
   out.request.sampling_params_list = std::move(params);
+  out.request.lora_request = model.adapter(out.model);
   out.request.final_output_stage_ids = {model.text_stage()};
   out.request.trace_headers = trace_headers(http);
   return out;

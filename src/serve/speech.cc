@@ -19,6 +19,7 @@ namespace {
 constexpr size_t kMostInput = 4096;  // characters, OpenAI's limit
 
 struct SpeechRequest {
+  std::string model;
   std::string input;
   std::string instructions;
   std::string voice;
@@ -34,8 +35,8 @@ Result<SpeechRequest> read_speech(const ModelInfo& model, const HttpRequest& htt
   Status error;
   Fields fields(body, "", &error);
   SpeechRequest speech;
-  const std::string name = fields.string("model").value_or(model.name());
-  if (error.ok()) error = model.check_model(name);
+  speech.model = fields.string("model").value_or(model.name());
+  if (error.ok()) error = model.check_model(speech.model);
   speech.input = fields.string("input").value_or("");
   if (error.ok() && speech.input.empty()) fields.missing("input", "the text to read, not empty");
   if (error.ok() && speech.input.size() > 4 * kMostInput) {
@@ -81,6 +82,7 @@ AddRequest to_request(const ModelInfo& model, const SpeechRequest& speech, std::
   request.request_id = std::move(id);
   request.prompt = std::move(prompt);
   request.prompt_text = speech.input;
+  request.lora_request = model.adapter(speech.model);
   request.voice = speech.voice;
   request.final_output_stage_ids = {model.text_stage(), model.audio_stage()};
   request.sampling_params_list = model.engine().default_sampling_params_list();

@@ -33,9 +33,16 @@ json::object model_json(const ModelInfo& model, const std::string& name) {
           {"tasks", std::move(modalities)}};
 }
 
+json::object adapter_json(const ModelInfo& model, const LoraRequest& adapter) {
+  return {{"id", adapter.lora_name}, {"object", "model"},         {"created", model.created()},
+          {"owned_by", "tutti"},     {"root", adapter.lora_path}, {"parent", model.name()}};
+}
+
 void handle_models(const Services& s, HttpRequest, HttpReplyPtr reply) {
   json::array data;
   for (const std::string& name : s.model.names()) data.push_back(model_json(s.model, name));
+  for (const LoraRequest& adapter : s.model.adapters().all())
+    data.push_back(adapter_json(s.model, adapter));
   send_json(reply, {{"object", "list"}, {"data", std::move(data)}});
 }
 
@@ -43,7 +50,8 @@ void handle_model(const Services& s, HttpRequest request, HttpReplyPtr reply) {
   const std::string& name = request.path_params[0];
   const Status known = s.model.check_model(name);
   if (!known.ok()) return reply->send(error_response(known));
-  send_json(reply, model_json(s.model, name));
+  const auto adapter = s.model.adapter(name);
+  send_json(reply, adapter ? adapter_json(s.model, *adapter) : model_json(s.model, name));
 }
 
 // ready: all replicas; degraded: some; dead: none.
@@ -134,11 +142,16 @@ void handle_detokenize(const Services& s, HttpRequest http, HttpReplyPtr reply) 
       {.status = 200, .content_type = "application/json", .body = answer + "}", .headers = {}});
 }
 
+using Done = std::function<void(const json::object& kwargs)>;  // every replica has done it
+
 // Runs a control method and answers with what every replica said; the first error fails the call.
-void control(const Services& s, std::string method, json::object kwargs, HttpReplyPtr reply) {
+void control(const Services& s, std::string method, json::object kwargs, Done done,
+             HttpReplyPtr reply) {
+  const std::string given = kwargs.empty() ? "" : json::serialize(kwargs);
   s.model.engine().collective_rpc_async(
-      std::move(method), kControlTimeout_s, "", kwargs.empty() ? "" : json::serialize(kwargs), {},
-      [reply](Result<std::vector<RpcResult>> results) {
+      std::move(method), kControlTimeout_s, "", given, {},
+      [reply, kwargs = std::move(kwargs),
+       done = std::move(done)](Result<std::vector<RpcResult>> results) {
         if (!results) return reply->send(error_response(results.error()));
         json::array out;
         for (const RpcResult& r : *results) {
@@ -149,6 +162,7 @@ void control(const Services& s, std::string method, json::object kwargs, HttpRep
                                      {"replica_id", r.replica_id},
                                      {"result", bad ? json::value(nullptr) : std::move(value)}});
         }
+        if (done) done(kwargs);
         send_json(reply, json::object{{"results", std::move(out)}});
       });
 }
@@ -160,10 +174,10 @@ struct ControlField {
 };
 
 // The body's fields as the method's keyword arguments.
-HttpHandler control_handler(const Services& s, std::string method,
-                            std::vector<ControlField> known) {
-  return [&s, method = std::move(method), known = std::move(known)](HttpRequest http,
-                                                                    HttpReplyPtr reply) {
+HttpHandler control_handler(const Services& s, std::string method, std::vector<ControlField> known,
+                            Done done = nullptr) {
+  return [&s, method = std::move(method), known = std::move(known), done = std::move(done)](
+             HttpRequest http, HttpReplyPtr reply) {
     json::object kwargs;
     Status error;
     if (!http.body.empty()) {
@@ -192,8 +206,28 @@ HttpHandler control_handler(const Services& s, std::string method,
       }
     }
     if (!error.ok()) return reply->send(error_response(error));
-    control(s, method, std::move(kwargs), std::move(reply));
+    control(s, method, std::move(kwargs), done, std::move(reply));
   };
+}
+
+void add_adapter_routes(Router& router, const Services& s) {
+  using Kind = ControlField::Kind;
+  Adapters& adapters = s.model.adapters();
+  const auto text = [](const json::object& kwargs, const char* name) {
+    return std::string(kwargs.at(name).as_string());
+  };
+  router.add(
+      "POST", "/v1/load_lora_adapter",
+      control_handler(s, "add_lora",
+                      {{"lora_name", Kind::kString, true}, {"lora_path", Kind::kString, true}},
+                      [&adapters, text](const json::object& kwargs) {
+                        adapters.add(text(kwargs, "lora_name"), text(kwargs, "lora_path"));
+                      }));
+  router.add("POST", "/v1/unload_lora_adapter",
+             control_handler(s, "remove_lora", {{"lora_name", Kind::kString, true}},
+                             [&adapters, text](const json::object& kwargs) {
+                               adapters.remove(text(kwargs, "lora_name"));
+                             }));
 }
 
 }  // namespace
@@ -222,12 +256,7 @@ void add_system_routes(Router& router, const Services& s) {
         send_json(reply, json::object{{"version", TUTTI_VERSION}});
       },
       Access::kOpen);
-  router.add(
-      "POST", "/v1/load_lora_adapter",
-      control_handler(s, "add_lora",
-                      {{"lora_name", Kind::kString, true}, {"lora_path", Kind::kString, true}}));
-  router.add("POST", "/v1/unload_lora_adapter",
-             control_handler(s, "remove_lora", {{"lora_name", Kind::kString, true}}));
+  add_adapter_routes(router, s);
   router.add("POST", "/v1/omni/sleep",
              control_handler(s, "sleep", {{"level", Kind::kInteger, false}}));
   router.add("POST", "/v1/omni/wakeup", control_handler(s, "wake_up", {}));
