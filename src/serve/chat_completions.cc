@@ -20,11 +20,9 @@ json::object token_json(const ModelInfo& model, int32_t id, float logprob) {
   const std::string text = model.token_text(id);
   json::array bytes;
   for (const char c : text) bytes.push_back(static_cast<unsigned char>(c));
-  std::string quoted;
-  append_json_string(quoted, text);
   // JSON has no infinities: an impossible token is as unlikely as a float can say.
   const double value = std::isfinite(logprob) ? logprob : -9999.0;
-  return {{"token", json::parse(quoted)}, {"logprob", value}, {"bytes", std::move(bytes)}};
+  return {{"token", valid_utf8(text)}, {"logprob", value}, {"bytes", std::move(bytes)}};
 }
 
 // What all choices of one call share. Sinks come from the gateway's thread, and from the engine's
@@ -177,7 +175,7 @@ class WholeChat final : public ChatRun {
   Result<json::object> choice_json(int32_t index) {
     Answer& answer = answers_[index];
     json::object message{
-        {"role", "assistant"}, {"content", text_value(answer.text)}, {"refusal", nullptr}};
+        {"role", "assistant"}, {"content", valid_utf8(answer.text)}, {"refusal", nullptr}};
     if (chat_.speech) {
       TUTTI_ASSIGN_OR_RETURN(const std::string file,
                              encode_audio(chat_.audio_format, answer.sample_rate, answer.samples));
@@ -187,24 +185,18 @@ class WholeChat final : public ChatRun {
       message["audio"] = json::object{{"id", audio_id(index)},
                                       {"data", std::move(base64)},
                                       {"expires_at", created_ + life},
-                                      {"transcript", text_value(answer.text)}};
+                                      {"transcript", valid_utf8(answer.text)}};
     }
     json::object choice{{"index", index},
                         {"message", std::move(message)},
                         {"finish_reason", finish_reason_text(answer.finish_reason)},
                         {"logprobs", nullptr}};
-    if (!answer.stop_reason.empty()) choice["stop_reason"] = text_value(answer.stop_reason);
+    if (!answer.stop_reason.empty()) choice["stop_reason"] = valid_utf8(answer.stop_reason);
     if (chat_.logprobs) {
       choice["logprobs"] =
           chat_logprobs(services_.model, answer.token_ids, answer.logprobs, top_n());
     }
     return choice;
-  }
-
-  static json::value text_value(const std::string& text) {
-    std::string quoted;
-    append_json_string(quoted, text);
-    return json::parse(quoted);
   }
 
   const HttpReplyPtr reply_;

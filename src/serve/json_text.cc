@@ -1,30 +1,31 @@
 #include "serve/json_text.h"
 
-#include <boost/json.hpp>
-#include <cmath>
-
 #include "base/strings.h"
 
 namespace tutti::serve {
 
+std::string valid_utf8(std::string_view text) {
+  if (is_valid_utf8(text)) return std::string(text);
+  // Byte by byte: what cannot stand alone is replaced.
+  std::string repaired;
+  for (size_t i = 0; i < text.size();) {
+    size_t length = 1;
+    while (length < 4 && i + length < text.size() && !is_valid_utf8(text.substr(i, length)))
+      ++length;
+    if (is_valid_utf8(text.substr(i, length))) {
+      repaired.append(text.substr(i, length));
+      i += length;
+    } else {
+      repaired.append("\xEF\xBF\xBD");
+      ++i;
+    }
+  }
+  return repaired;
+}
+
 void append_json_string(std::string& out, std::string_view text) {
   std::string repaired;
-  if (!is_valid_utf8(text)) {
-    // Byte by byte: what cannot stand alone is replaced.
-    for (size_t i = 0; i < text.size();) {
-      size_t length = 1;
-      while (length < 4 && i + length < text.size() && !is_valid_utf8(text.substr(i, length)))
-        ++length;
-      if (is_valid_utf8(text.substr(i, length))) {
-        repaired.append(text.substr(i, length));
-        i += length;
-      } else {
-        repaired.append("\xEF\xBF\xBD");
-        ++i;
-      }
-    }
-    text = repaired;
-  }
+  if (!is_valid_utf8(text)) text = repaired = valid_utf8(text);
   constexpr char kHex[] = "0123456789abcdef";
   out.push_back('"');
   for (const char c : text) {
@@ -78,17 +79,6 @@ void append_base64(std::string& out, std::span<const std::byte> bytes) {
   *to++ = kDigits[group >> 12 & 63];
   *to++ = two ? kDigits[group >> 6 & 63] : '=';
   *to++ = '=';
-}
-
-std::string pcm16(std::span<const float> samples) {
-  std::string out(2 * samples.size(), '\0');
-  for (size_t i = 0; i < samples.size(); ++i) {
-    const float value = std::clamp(samples[i], -1.0f, 1.0f);
-    const auto sample = static_cast<int16_t>(std::lrintf(value * 32767.0f));
-    out[2 * i] = static_cast<char>(sample & 0xff);
-    out[2 * i + 1] = static_cast<char>(sample >> 8 & 0xff);
-  }
-  return out;
 }
 
 }  // namespace tutti::serve

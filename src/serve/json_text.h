@@ -8,10 +8,10 @@
 
 namespace tutti::serve {
 
-// With quotes; broken UTF-8 becomes U+FFFD.
+// Broken UTF-8 becomes U+FFFD.
+std::string valid_utf8(std::string_view text);
+// With quotes, and as valid UTF-8.
 void append_json_string(std::string& out, std::string_view text);
 void append_base64(std::string& out, std::span<const std::byte> bytes);
-// 16-bit little-endian samples; beyond -1..1 is clipped.
-std::string pcm16(std::span<const float> samples);
 
 }  // namespace tutti::serve

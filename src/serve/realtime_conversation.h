@@ -40,6 +40,7 @@ class Conversation {
   bool erase(const std::string& id);
   // Id of the item before, empty at the beginning.
   std::string before(const std::string& id) const;
+  std::string last() const { return items_.empty() ? "" : items_.back().id; }
   std::vector<ChatMessage> messages(const std::string& instructions) const;
   size_t size() const { return items_.size(); }
 

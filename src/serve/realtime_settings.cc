@@ -114,13 +114,13 @@ void read_audio(Fields& session, const ModelInfo& model, RealtimeSettings& setti
 
 }  // namespace
 
-void RealtimeSettings::update(const json::object& object, const ModelInfo& model, Status* error) {
+void RealtimeSettings::update(const json::object& object, const ModelInfo& served, Status* error) {
   Fields session(object, "session", error);
   if (const auto text = session.string("instructions")) instructions = *text;
-  read_modalities(session, "output_modalities", model, *this);
-  read_modalities(session, "modalities", model, *this);
-  read_audio(session, model, *this);
-  read_voice(session, model, *this);
+  read_modalities(session, "output_modalities", served, *this);
+  read_modalities(session, "modalities", served, *this);
+  read_audio(session, served, *this);
+  read_voice(session, served, *this);
   check_format(session, "input_audio_format");
   check_format(session, "output_audio_format");
   read_turn_detection(session, *this, object.contains("turn_detection"));
@@ -136,15 +136,17 @@ void RealtimeSettings::update(const json::object& object, const ModelInfo& model
       max_output_tokens = static_cast<int32_t>(*value);
     }
   }
-  if (const auto name = session.string("model"); name && error->ok())
-    *error = model.check_model(*name);
+  if (const auto name = session.string("model"); name && error->ok()) {
+    *error = served.check_model(*name);
+    model = *name;
+  }
   session.accept({"type", "id", "object", "tools", "tool_choice", "tracing", "include", "prompt",
                   "truncation", "expires_at", "turn_detection", "input_audio_transcription",
                   "input_audio_noise_reduction", "speed", "conversation", "metadata", "input"});
   if (error->ok()) session.finish();
 }
 
-json::object RealtimeSettings::json(const std::string& id, const ModelInfo& model) const {
+json::object RealtimeSettings::json(const std::string& id, const ModelInfo& served) const {
   const json::object format{{"type", "audio/pcm"}, {"rate", kRealtimeRate}};
   json::value detection = nullptr;
   if (turn_detection) {
@@ -157,14 +159,14 @@ json::object RealtimeSettings::json(const std::string& id, const ModelInfo& mode
   }
   json::object input{{"format", format}, {"turn_detection", std::move(detection)}};
   input["transcription"] =
-      transcribe_input ? json::value(json::object{{"model", model.name()}}) : json::value(nullptr);
-  const std::vector<std::string>& voices = model.engine().voices();
+      transcribe_input ? json::value(json::object{{"model", served.name()}}) : json::value(nullptr);
+  const std::vector<std::string>& voices = served.engine().voices();
   const std::string spoken = voice.empty() && !voices.empty() ? voices.front() : voice;
   return {
       {"type", "realtime"},
       {"id", id},
       {"object", "realtime.session"},
-      {"model", model.name()},
+      {"model", model.empty() ? served.name() : model},
       {"instructions", instructions},
       {"output_modalities", json::array{speech ? "audio" : "text"}},
       {"audio", {{"input", std::move(input)}, {"output", {{"format", format}, {"voice", spoken}}}}},

@@ -16,6 +16,7 @@
 namespace tutti::serve {
 
 struct RealtimeSettings {
+  std::string model;  // or an adapter of it; empty: the model itself
   std::string instructions;
   std::string voice;
   bool speech = true;
@@ -29,8 +30,8 @@ struct RealtimeSettings {
 
   // Takes over what the object gives, of OpenAI's present shape or its earlier one. Errors name the
   // field.
-  void update(const boost::json::object& session, const ModelInfo& model, Status* error);
-  boost::json::object json(const std::string& id, const ModelInfo& model) const;
+  void update(const boost::json::object& session, const ModelInfo& served, Status* error);
+  boost::json::object json(const std::string& id, const ModelInfo& served) const;
 };
 
 constexpr int32_t kRealtimeRate = 24000;  // Hz, both ways

@@ -10,6 +10,7 @@
 #include "serve/json_text.h"
 #include "serve/multipart.h"
 #include "serve/text_answer.h"
+#include "serve/transcription_request.h"
 
 namespace tutti::serve {
 
@@ -19,6 +20,7 @@ namespace {
 
 struct TranscriptionRequest {
   std::shared_ptr<const std::vector<std::byte>> file;
+  std::string model;
   std::string format = "json";
   std::string prompt;
   std::optional<float> temperature;
@@ -41,6 +43,7 @@ Result<TranscriptionRequest> read_form(const ModelInfo& model, const HttpRequest
       out.file = std::move(bytes);
     } else if (part.name == "model") {
       TUTTI_RETURN_IF_ERROR(model.check_model(value));
+      out.model = value;
     } else if (part.name == "response_format") {
       if (value != "json" && value != "text" && value != "verbose_json") {
         return refuse(part.name, fmt::format("`response_format` is '{}'; it must be json, text or "
@@ -77,21 +80,8 @@ Result<TranscriptionRequest> read_form(const ModelInfo& model, const HttpRequest
 }
 
 AddRequest to_request(const ModelInfo& model, const TranscriptionRequest& form, std::string id) {
-  ChatPrompt prompt;
-  if (!form.prompt.empty()) prompt.messages.push_back(ChatMessage::text("system", form.prompt));
-  ChatMessage question;
-  question.role = "user";
-  MediaItem sound;
-  sound.kind = MediaKind::kAudio;
-  sound.bytes = form.file;
-  question.content.push_back({"", std::move(sound)});
-  question.content.push_back({"Transcribe the audio.", std::nullopt});
-  prompt.messages.push_back(std::move(question));
-  AddRequest request;
-  request.request_id = std::move(id);
-  request.prompt = std::move(prompt);
-  request.final_output_stage_ids = {model.text_stage()};
-  request.sampling_params_list = model.engine().default_sampling_params_list();
+  AddRequest request = transcription_request(model, std::move(id), form.file, form.prompt);
+  request.lora_request = model.adapter(form.model);
   if (form.temperature) request.sampling_params_list.front().temperature = *form.temperature;
   return request;
 }

@@ -1,0 +1,19 @@
+// Items of a realtime conversation as clients send them.
+#pragma once
+
+#include <boost/json.hpp>
+#include <optional>
+
+#include "serve/fields.h"
+#include "serve/realtime_conversation.h"
+
+namespace tutti::serve {
+
+constexpr int64_t kMostAudioBytes = 15 << 20;  // of one event or item
+
+// Base64 of 16-bit samples; errors name the field.
+std::optional<std::vector<int16_t>> read_pcm16(Fields& fields, std::string_view name);
+// A message; its id is empty when the client gave none. Errors name the field.
+std::optional<ConversationItem> read_item(const boost::json::object& object, Fields& event);
+
+}  // namespace tutti::serve
