@@ -7,6 +7,7 @@
 
 #include "serve/answer.h"
 #include "serve/api_error.h"
+#include "serve/api_key.h"
 #include "serve/chat_request.h"
 #include "serve/json_text.h"
 
@@ -215,12 +216,13 @@ class StreamedChat final : public ChatRun {
     opened_.resize(static_cast<size_t>(chat_.n), false);
   }
 
-  void open(HttpReplyPtr reply) {
-    stream_ = EventStream::create(id_, std::move(reply),
-                                  chat_.resumable_stream ? &services_.streams : nullptr,
-                                  [weak = weak_from_this()] {
-                                    if (auto self = weak.lock()) self->abort_all();
-                                  });
+  void open(HttpReplyPtr reply, std::string owner) {
+    stream_ = EventStream::create(
+        id_, std::move(reply), chat_.resumable_stream ? &services_.streams : nullptr,
+        [weak = weak_from_this()] {
+          if (auto self = weak.lock()) self->abort_all();
+        },
+        std::move(owner));
   }
 
  private:
@@ -337,8 +339,9 @@ json::object chat_logprobs(const ModelInfo& model, std::span<const int32_t> toke
 }
 
 void handle_chat_completions(const Services& services, HttpRequest request, HttpReplyPtr reply) {
+  const std::string owner(api_key_of(request));
   if (const std::string_view last = request.header("last-event-id"); !last.empty()) {
-    const Status status = services.streams.resume(std::string(last), reply);
+    const Status status = services.streams.resume(std::string(last), owner, reply);
     if (!status.ok()) reply->send(error_response(status));
     return;
   }
@@ -348,7 +351,7 @@ void handle_chat_completions(const Services& services, HttpRequest request, Http
   std::string id = new_id("chatcmpl");
   if (chat->stream) {
     auto run = std::make_shared<StreamedChat>(services, std::move(*chat), std::move(id));
-    run->open(std::move(reply));
+    run->open(std::move(reply), owner);
     run->submit();
   } else {
     auto run =

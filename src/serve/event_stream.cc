@@ -6,41 +6,39 @@
 
 #include "base/thread.h"
 #include "serve/api_error.h"
+#include "serve/api_key.h"
 
 namespace tutti::serve {
-namespace {
-
-constexpr size_t kMostKeptBytes = 4 << 20;
-constexpr std::chrono::seconds kGrace{30};
-
-}  // namespace
 
 EventStream::EventStream(std::string id, HttpReplyPtr reply, StreamRegistry* registry,
-                         std::function<void()> abandoned)
+                         std::function<void()> abandoned, std::string owner)
     : id_(std::move(id)),
       registry_(registry),
+      owner_(std::move(owner)),
       reply_(std::move(reply)),
       abandoned_(std::move(abandoned)) {}
 
 std::shared_ptr<EventStream> EventStream::create(std::string id, HttpReplyPtr reply,
                                                  StreamRegistry* registry,
-                                                 std::function<void()> abandoned) {
+                                                 std::function<void()> abandoned,
+                                                 std::string owner) {
   std::shared_ptr<EventStream> stream(
-      new EventStream(std::move(id), std::move(reply), registry, std::move(abandoned)));
+      new EventStream(std::move(id), reply, registry, std::move(abandoned), std::move(owner)));
   if (registry) registry->add(stream);
-  stream->watch();
+  stream->watch(reply);
   return stream;
 }
 
-void EventStream::watch() {
-  reply_->on_disconnect([weak = weak_from_this()] {
-    if (auto self = weak.lock()) self->disconnected();
+void EventStream::watch(const HttpReplyPtr& reply) {
+  reply->on_disconnect([weak = weak_from_this(), raw = reply.get()] {
+    if (auto self = weak.lock()) self->disconnected(raw);
   });
 }
 
-void EventStream::disconnected() {
+void EventStream::disconnected(const HttpReply* reply) {
   {
     const std::lock_guard lock(mutex_);
+    if (reply_.get() != reply) return;  // the client has come back on another connection
     reply_ = nullptr;
   }
   if (registry_) {
@@ -69,6 +67,11 @@ bool EventStream::has_ended() {
   return ended_;
 }
 
+bool EventStream::is_alone() {
+  const std::lock_guard lock(mutex_);
+  return reply_ == nullptr;
+}
+
 void EventStream::begin_locked() {
   if (std::exchange(begun_, true) || !reply_) return;
   reply_->begin({.status = 200,
@@ -77,26 +80,32 @@ void EventStream::begin_locked() {
                  .headers = {{"Cache-Control", "no-cache"}, {"X-Request-Id", id_}}});
 }
 
-void EventStream::send_locked(std::string_view data, std::string_view name) {
+bool EventStream::send_locked(std::string_view data, std::string_view name) {
   begin_locked();
   std::string bytes;
   bytes.reserve(data.size() + 64);
   if (registry_) fmt::format_to(std::back_inserter(bytes), "id: {}:{}\n", id_, next_event_);
   if (!name.empty()) bytes.append("event: ").append(name).append("\n");
   bytes.append("data: ").append(data).append("\n\n");
-  if (reply_) reply_->write(bytes);
-  if (!registry_) return;
+  const bool written = !reply_ || reply_->write(bytes);
+  if (!registry_) return written;
   kept_bytes_ += bytes.size();
   kept_.push_back({next_event_++, std::move(bytes)});
   while (kept_bytes_ > kMostKeptBytes) {
     kept_bytes_ -= kept_.front().bytes.size();
     kept_.pop_front();
   }
+  return written;
 }
 
 void EventStream::send(std::string_view data, std::string_view name) {
-  const std::lock_guard lock(mutex_);
-  if (!ended_) send_locked(data, name);
+  const HttpReply* lost = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ended_ && !send_locked(data, name)) lost = reply_.get();
+  }
+  // Nobody goes on producing for a client that does not read.
+  if (lost) disconnected(lost);
 }
 
 void EventStream::fail(const Status& error) {
@@ -122,13 +131,22 @@ void EventStream::end() {
   if (registry_) registry_->expire(id_);
 }
 
-bool EventStream::resume(int64_t after, HttpReplyPtr reply) {
+Status EventStream::resume(int64_t after, HttpReplyPtr reply) {
   {
     const std::lock_guard lock(mutex_);
     const int64_t first = kept_.empty() ? next_event_ : kept_.front().number;
-    if (after + 1 < first || after >= next_event_) return false;
+    if (after >= next_event_) {
+      return invalid_argument(fmt::format(
+          "The stream '{}' has no event {} yet; its last one is {}.", id_, after, next_event_ - 1));
+    }
+    if (after + 1 < first) {
+      return not_found(
+          fmt::format("The events after {} of '{}' are no longer kept; the first one "
+                      "that is has the number {}.",
+                      after, id_, first));
+    }
     if (reply_) reply_->end();  // the old connection has not noticed yet
-    reply_ = std::move(reply);
+    reply_ = reply;
     begun_ = false;
     begin_locked();
     for (const Kept& event : kept_) {
@@ -136,13 +154,14 @@ bool EventStream::resume(int64_t after, HttpReplyPtr reply) {
     }
     if (ended_) reply_->end();
   }
-  watch();
-  return true;
+  watch(reply);
+  return {};
 }
 
 // --- registry
 
-StreamRegistry::StreamRegistry() : thread_([this](const std::stop_token& stop) { sweep(stop); }) {}
+StreamRegistry::StreamRegistry(std::chrono::milliseconds grace)
+    : grace_(grace), thread_([this](const std::stop_token& stop) { sweep(stop); }) {}
 
 StreamRegistry::~StreamRegistry() = default;
 
@@ -155,7 +174,7 @@ void StreamRegistry::add(std::shared_ptr<EventStream> stream) {
 void StreamRegistry::expire(const std::string& id) {
   const std::lock_guard lock(mutex_);
   if (const auto found = streams_.find(id); found != streams_.end()) {
-    found->second.expires = Clock::now() + kGrace;
+    found->second.expires = Clock::now() + grace_;
     changed_since_ = true;
     changed_.notify_all();
   }
@@ -168,7 +187,8 @@ void StreamRegistry::keep(const std::string& id) {
   }
 }
 
-Status StreamRegistry::resume(const std::string& last_event_id, HttpReplyPtr reply) {
+Status StreamRegistry::resume(const std::string& last_event_id, const std::string& owner,
+                              HttpReplyPtr reply) {
   const size_t colon = last_event_id.rfind(':');
   const std::string id = last_event_id.substr(0, colon);
   int64_t after = -1;
@@ -188,16 +208,16 @@ Status StreamRegistry::resume(const std::string& last_event_id, HttpReplyPtr rep
     if (const auto found = streams_.find(id); found != streams_.end())
       stream = found->second.stream;
   }
-  if (!stream) {
+  // Somebody else's is as unknown as one that never was.
+  if (!stream || !equal_in_constant_time(stream->owner_, owner)) {
     return not_found(
                fmt::format("There is no stream '{}', or it has been let go of.", printable(id)))
         .with_param("Last-Event-ID");
   }
   keep(id);
-  if (!stream->resume(after, std::move(reply))) {
-    expire(id);
-    return not_found(fmt::format("The events after {} of '{}' are no longer kept.", after, id))
-        .with_param("Last-Event-ID");
+  if (Status status = stream->resume(after, std::move(reply)); !status.ok()) {
+    if (stream->is_alone() || stream->has_ended()) expire(id);
+    return std::move(status).with_param("Last-Event-ID");
   }
   if (stream->has_ended()) expire(id);
   return {};

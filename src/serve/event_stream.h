@@ -24,11 +24,14 @@ class StreamRegistry;
 
 class EventStream : public std::enable_shared_from_this<EventStream> {
  public:
+  static constexpr size_t kMostKeptBytes = 4 << 20;
+
   // `abandoned` is called once when nobody will read on: the client has gone, and for a resumable
-  // stream has not come back in time.
+  // stream has not come back in time. `owner`: the API key that may go on with a resumable stream.
   static std::shared_ptr<EventStream> create(std::string id, HttpReplyPtr reply,
                                              StreamRegistry* registry,
-                                             std::function<void()> abandoned);
+                                             std::function<void()> abandoned,
+                                             std::string owner = {});
   // One event; `name` empty for unnamed ones.
   void send(std::string_view data, std::string_view name = {});
   // Before the first event: the answer is this error instead. Else an event with the error.
@@ -36,20 +39,23 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
   void end();
   bool has_begun();
   bool has_ended();
+  bool is_alone();  // no client reads it
 
  private:
   friend class StreamRegistry;
   EventStream(std::string id, HttpReplyPtr reply, StreamRegistry* registry,
-              std::function<void()> abandoned);
-  void watch();
-  void disconnected();
+              std::function<void()> abandoned, std::string owner);
+  void watch(const HttpReplyPtr& reply);
+  void disconnected(const HttpReply* reply);
   void abandon();
-  bool resume(int64_t after, HttpReplyPtr reply);
+  Status resume(int64_t after, HttpReplyPtr reply);
   void begin_locked();
-  void send_locked(std::string_view data, std::string_view name);
+  // False when the client is gone or has been cut off.
+  bool send_locked(std::string_view data, std::string_view name);
 
   const std::string id_;
   StreamRegistry* const registry_;  // null: not resumable
+  const std::string owner_;
   std::mutex mutex_;
   HttpReplyPtr reply_;  // null while the client is away
   std::function<void()> abandoned_;
@@ -67,11 +73,12 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
 // The resumable streams that live or have just ended.
 class StreamRegistry {
  public:
-  StreamRegistry();
+  // `grace`: how long a stream without a client, or one that has ended, is kept.
+  explicit StreamRegistry(std::chrono::milliseconds grace = std::chrono::seconds(30));
   ~StreamRegistry();
-  // Goes on with the stream that `last_event_id` ("chatcmpl-...:17") names. Errors: no such stream,
-  // events after it are no longer kept.
-  Status resume(const std::string& last_event_id, HttpReplyPtr reply);
+  // Goes on with the stream that `last_event_id` ("chatcmpl-...:17") names. Errors: the id is none,
+  // `owner` has no such stream, the events after it are no longer kept or not there yet.
+  Status resume(const std::string& last_event_id, const std::string& owner, HttpReplyPtr reply);
 
  private:
   friend class EventStream;
@@ -86,6 +93,7 @@ class StreamRegistry {
     std::shared_ptr<EventStream> stream;
     Clock::time_point expires = Clock::time_point::max();
   };
+  const std::chrono::milliseconds grace_;
   std::mutex mutex_;
   std::condition_variable_any changed_;
   bool changed_since_ = false;  // since the sweeper looked

@@ -12,6 +12,8 @@ std::string new_id(std::string_view prefix) {
   return fmt::format("{}-{:016x}{:08x}", prefix, draw_seed(), static_cast<uint32_t>(draw_seed()));
 }
 
+Status shutting_down() { return unavailable("The server is shutting down.").with_retry_after(5); }
+
 Gateway::Gateway(AsyncOmniEngine& engine) : engine_(engine), thread_([this] { pump(); }) {}
 
 Gateway::~Gateway() {
@@ -21,7 +23,7 @@ Gateway::~Gateway() {
 
 void Gateway::submit(AddRequest request, std::shared_ptr<RequestSink> sink) {
   if (draining_.load()) {
-    return sink->on_error(Status(unavailable("The server is shutting down.")).with_retry_after(5));
+    return sink->on_error(shutting_down());
   }
   const std::string id = request.request_id;
   {

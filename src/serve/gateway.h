@@ -41,12 +41,13 @@ class Gateway {
   int64_t live() const;
   // No further requests; true when the last one has ended before the deadline.
   bool drain(double timeout_s);
+  // Ends what is left with this error; the engine goes on with it until it is shut down.
+  void fail_all(const Status& error);
 
  private:
   void pump();
   void dispatch(const EngineMessage& message);
   std::shared_ptr<RequestSink> find(const std::string& request_id, bool terminal);
-  void fail_all(const Status& error);
 
   AsyncOmniEngine& engine_;
   std::atomic<bool> draining_{false};
@@ -56,6 +57,8 @@ class Gateway {
   std::thread thread_;
 };
 
+// What a request meets that comes too late.
+Status shutting_down();
 // "chatcmpl-5f3c...": a prefix and 24 random hex digits.
 std::string new_id(std::string_view prefix);
 

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "serve/api_error.h"
 #include "serve/connection.h"
 
 namespace tutti::serve {
@@ -48,6 +49,22 @@ namespace {
 
 constexpr double kCutTimeout_s = 2;
 
+// Says why, as far as the socket takes it at once.
+void refuse(tcp::socket& socket) {
+  HttpResponse busy = error_response(
+      Status(unavailable("The server has as many connections as it takes.")).with_retry_after(1));
+  std::string answer = fmt::format(
+      "HTTP/1.1 {} Service Unavailable\r\nContent-Type: {}\r\nContent-Length: {}\r\n"
+      "Connection: close\r\n",
+      busy.status, busy.content_type, busy.body.size());
+  for (const auto& [name, value] : busy.headers) answer += name + ": " + value + "\r\n";
+  answer += "\r\n" + busy.body;
+  boost::system::error_code ignored;
+  socket.non_blocking(true, ignored);
+  socket.write_some(net::buffer(answer), ignored);
+  socket.shutdown(tcp::socket::shutdown_send, ignored);
+}
+
 net::awaitable<void> accept_loop(ServerContextPtr context, tcp::acceptor& acceptor) {
   for (;;) {
     tcp::socket socket(net::make_strand(context->io));
@@ -59,13 +76,23 @@ net::awaitable<void> accept_loop(ServerContextPtr context, tcp::acceptor& accept
       co_await pause.async_wait(net::as_tuple(net::use_awaitable));
       continue;
     }
-    if (context->connections() >= context->options.max_connections) continue;  // closes it
+    if (context->connections() >= context->options.max_connections) {
+      if (!context->tls) refuse(socket);
+      continue;  // closes it
+    }
     auto strand = socket.get_executor();
     net::co_spawn(strand, serve_connection(context, std::move(socket)), net::detached);
   }
 }
 
+// Null when the files are not given.
 Result<std::unique_ptr<net::ssl::context>> make_tls(const HttpServerOptions& options) {
+  if (options.tls_cert_file.empty() && options.tls_key_file.empty())
+    return std::unique_ptr<net::ssl::context>();
+  if (options.tls_cert_file.empty() != options.tls_key_file.empty()) {
+    return invalid_argument("TLS needs both a certificate and a key; one is missing.")
+        .with_param(options.tls_cert_file.empty() ? "tls-cert" : "tls-key");
+  }
   auto tls = std::make_unique<net::ssl::context>(net::ssl::context::tls_server);
   boost::system::error_code error;
   tls->set_options(net::ssl::context::default_workarounds | net::ssl::context::no_sslv2 |
@@ -95,9 +122,7 @@ class Server final : public HttpServer {
 
   Status open() {
     const HttpServerOptions& options = context_->options;
-    if (!options.tls_cert_file.empty() || !options.tls_key_file.empty()) {
-      TUTTI_ASSIGN_OR_RETURN(context_->tls, make_tls(options));
-    }
+    TUTTI_ASSIGN_OR_RETURN(context_->tls, make_tls(options));
     boost::system::error_code error;
     tcp::resolver resolver(context_->io);
     const auto found =
@@ -159,12 +184,10 @@ class Server final : public HttpServer {
 
 }  // namespace
 
+Status check_tls(const HttpServerOptions& options) { return make_tls(options).status(); }
+
 Result<std::unique_ptr<HttpServer>> HttpServer::start(const Router& router,
                                                       HttpServerOptions options) {
-  if (options.tls_cert_file.empty() != options.tls_key_file.empty()) {
-    return invalid_argument("TLS needs both a certificate and a key; one is missing.")
-        .with_param(options.tls_cert_file.empty() ? "tls-cert" : "tls-key");
-  }
   auto server =
       std::make_unique<Server>(std::make_shared<ServerContext>(router, std::move(options)));
   TUTTI_RETURN_IF_ERROR(server->open());

@@ -34,6 +34,10 @@ struct HttpServerOptions {
   std::string tls_key_file;
 };
 
+// What is wrong with the TLS files, if they are given: one that is missing, cannot be read or does
+// not fit the other.
+Status check_tls(const HttpServerOptions& options);
+
 class HttpServer {
  public:
   // The router must outlive the server.

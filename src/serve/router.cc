@@ -1,13 +1,10 @@
 #include "serve/router.h"
 
 #include <fmt/format.h>
-#include <openssl/crypto.h>
-#include <openssl/sha.h>
-
-#include <array>
 
 #include "base/strings.h"
 #include "serve/api_error.h"
+#include "serve/api_key.h"
 
 namespace tutti::serve {
 namespace {
@@ -21,27 +18,6 @@ std::vector<std::string_view> split_path(std::string_view path) {
     if (slash == std::string_view::npos) return segments;
     path.remove_prefix(slash + 1);
   }
-}
-
-// Keys compare in a time that depends on neither; their lengths are hidden by the hash.
-bool equal_in_constant_time(std::string_view a, std::string_view b) {
-  std::array<unsigned char, SHA256_DIGEST_LENGTH> x{}, y{};
-  SHA256(reinterpret_cast<const unsigned char*>(a.data()), a.size(), x.data());
-  SHA256(reinterpret_cast<const unsigned char*>(b.data()), b.size(), y.data());
-  return CRYPTO_memcmp(x.data(), y.data(), x.size()) == 0;
-}
-
-// Browsers cannot set headers on a WebSocket; OpenAI's clients pass the key as a subprotocol.
-std::string_view key_of(const HttpRequest& head) {
-  constexpr std::string_view kBearer = "Bearer ";
-  std::string_view value = head.header("authorization");
-  if (value.starts_with(kBearer)) return value.substr(kBearer.size());
-  constexpr std::string_view kProtocol = "openai-insecure-api-key.";
-  const std::string_view protocols = head.header("sec-websocket-protocol");
-  const size_t at = protocols.find(kProtocol);
-  if (at == std::string_view::npos) return {};
-  value = protocols.substr(at + kProtocol.size());
-  return value.substr(0, value.find_first_of(", "));
 }
 
 }  // namespace
@@ -99,7 +75,7 @@ bool Router::fits(const Route& route, const std::vector<std::string_view>& segme
 }
 
 bool Router::key_fits(const HttpRequest& head) const {
-  const std::string_view given = key_of(head);
+  const std::string_view given = api_key_of(head);
   bool fits = false;
   for (const std::string& key : api_keys_) fits |= equal_in_constant_time(given, key);
   return fits;
@@ -130,7 +106,7 @@ Router::Match Router::match(HttpRequest& head, bool upgrade) const {
   if (found->access == Access::kKey && !api_keys_.empty() && !key_fits(head)) {
     match.refusal = error_response(
         Status(StatusCode::kUnauthenticated,
-               key_of(head).empty()
+               api_key_of(head).empty()
                    ? "The request has no API key; it goes into the header Authorization: Bearer."
                    : "The API key is not one that this server knows."));
     match.refusal.headers.emplace_back("WWW-Authenticate", "Bearer");

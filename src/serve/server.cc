@@ -1,6 +1,10 @@
 #include "serve/server.h"
 
+#include <chrono>
+#include <cmath>
+
 #include "serve/api_error.h"
+#include "serve/api_key.h"
 #include "serve/chat_completions.h"
 #include "serve/completions.h"
 #include "serve/playground.h"
@@ -22,8 +26,11 @@ class ServerImpl final : public OpenAiServer {
         engine_(engine),
         model_(engine, options_.served_names),
         metrics_(model_),
+        streams_(std::chrono::milliseconds(std::llround(1000 * options_.stream_grace_s))),
         gateway_(engine),
         services_{gateway_, model_, metrics_, streams_, transcripts_} {
+    for (const LoraRequest& adapter : options_.adapters)
+      model_.adapters().add(adapter.lora_name, adapter.lora_path);
     router_.set_api_keys(options_.api_keys);
     router_.set_cors_origins(options_.cors_origins);
     add_routes();
@@ -38,8 +45,8 @@ class ServerImpl final : public OpenAiServer {
 
   void stop(double grace_s) override {
     if (!http_) return;
-    gateway_.drain(grace_s);
-    engine_.shutdown();  // what is left ends with one terminal message each
+    if (!gateway_.drain(grace_s)) gateway_.fail_all(shutting_down());
+    engine_.shutdown();
     http_->stop(/*grace_s=*/1);
     http_.reset();
   }
@@ -69,7 +76,8 @@ class ServerImpl final : public OpenAiServer {
     });
     // Where a stream that lost its connection goes on, for clients that cannot POST again.
     router_.add("GET", "/v1/streams", [this](HttpRequest request, HttpReplyPtr reply) {
-      const Status status = streams_.resume(std::string(request.header("last-event-id")), reply);
+      const Status status = streams_.resume(std::string(request.header("last-event-id")),
+                                            std::string(api_key_of(request)), reply);
       if (!status.ok()) reply->send(error_response(status));
     });
     router_.add_websocket("/v1/realtime", realtime_acceptor(services_));

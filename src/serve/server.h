@@ -18,6 +18,8 @@ struct ServerOptions {
   std::vector<std::string> served_names;  // of the model; empty: the model as given
   std::vector<std::string> api_keys;
   std::vector<std::string> cors_origins;
+  std::vector<LoraRequest> adapters;  // that clients may ask for as models
+  double stream_grace_s = 30;         // how long a resumable stream waits for its client
   bool playground = true;
 };
 

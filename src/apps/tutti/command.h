@@ -67,8 +67,18 @@ struct ServeFlags : CommonFlags {
   std::string host = "127.0.0.1";
   uint16_t port = 8091;
   int32_t http_threads = 2;
+  int32_t max_connections = 4096;
+  int64_t max_header_kb = 32;
   int64_t max_body_mb = 64;
-  double grace_s = 10;  // for live requests when the server is asked to end
+  int64_t max_message_mb = 16;  // of a WebSocket
+  int64_t max_unread_mb = 64;
+  double header_timeout_s = 10;
+  double body_timeout_s = 120;
+  double write_timeout_s = 60;
+  double keep_alive_timeout_s = 75;
+  double stream_grace_s = 30;
+  double grace_s = 10;                    // for live requests when the server is asked to end
+  std::vector<std::string> lora_modules;  // NAME=DIRECTORY
   std::vector<std::string> served_names;
   std::vector<std::string> api_keys;
   std::vector<std::string> cors_origins;

@@ -194,17 +194,32 @@ void add_serve(CLI::App& app, ServeFlags& flags) {
   command.add_option("--tls-cert", flags.tls_cert, "PEM file with the certificate chain")
       ->group(group);
   command.add_option("--tls-key", flags.tls_key, "PEM file with its key")->group(group);
-  command.add_option("--http-threads", flags.http_threads, "Threads for connections")
-      ->check(CLI::Range(1, 64))
-      ->capture_default_str()
-      ->group(group);
-  command.add_option("--max-body-mb", flags.max_body_mb, "Largest request body in MiB")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str()
-      ->group(group);
-  command.add_option("--grace", flags.grace_s, "Seconds that live requests get at the end")
-      ->check(CLI::Range(0.0, 3600.0))
-      ->capture_default_str()
+  const auto number = [&](const char* name, auto& value, const char* help, auto low, auto high) {
+    command.add_option(name, value, help)
+        ->check(CLI::Range(low, high))
+        ->capture_default_str()
+        ->group(group);
+  };
+  number("--http-threads", flags.http_threads, "Threads for connections", 1, 64);
+  number("--max-connections", flags.max_connections, "Connections at once", 1, 1 << 20);
+  number("--max-header-kb", flags.max_header_kb, "Largest request head in KiB", 1, 1024);
+  number("--max-body-mb", flags.max_body_mb, "Largest request body in MiB", 1, 4096);
+  number("--max-message-mb", flags.max_message_mb, "Largest WebSocket message in MiB", 1, 1024);
+  number("--max-unread-mb", flags.max_unread_mb, "What a slow reader may leave unread in MiB", 1,
+         4096);
+  number("--header-timeout", flags.header_timeout_s, "Seconds for a request's head", 0.1, 3600.0);
+  number("--body-timeout", flags.body_timeout_s, "Seconds for a request's body", 0.1, 86400.0);
+  number("--write-timeout", flags.write_timeout_s, "Seconds for a client to take anything", 0.1,
+         86400.0);
+  number("--keep-alive-timeout", flags.keep_alive_timeout_s, "Seconds between requests", 0.1,
+         86400.0);
+  number("--stream-grace", flags.stream_grace_s, "Seconds that a resumable stream waits", 0.1,
+         3600.0);
+  number("--grace", flags.grace_s, "Seconds that live requests get at the end", 0.0, 3600.0);
+  command
+      .add_option("--lora-modules", flags.lora_modules,
+                  "NAME=DIRECTORY: LoRA adapters that clients may ask for as models")
+      ->delimiter(',')
       ->group(group);
   command.add_flag("--no-playground", flags.no_playground, "Serve no page")->group(group);
   command.add_flag("--quiet", flags.quiet, "No progress");

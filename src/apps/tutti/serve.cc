@@ -19,18 +19,41 @@ std::string default_name(const std::string& model) {
   return path.filename().string();
 }
 
+Result<std::vector<LoraRequest>> adapters(const std::vector<std::string>& modules) {
+  std::vector<LoraRequest> out;
+  for (const std::string& module : modules) {
+    const size_t equals = module.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == module.size()) {
+      return invalid_argument(
+                 fmt::format("--lora-modules has '{}'; it must be NAME=DIRECTORY.", module))
+          .with_param("lora-modules");
+    }
+    out.push_back({.lora_name = module.substr(0, equals), .lora_path = module.substr(equals + 1)});
+  }
+  return out;
+}
+
 serve::ServerOptions server_options(const ServeFlags& flags) {
   serve::ServerOptions options;
   options.http.host = flags.host;
   options.http.port = flags.port;
   options.http.num_threads = flags.http_threads;
+  options.http.max_connections = flags.max_connections;
+  options.http.max_header_bytes = flags.max_header_kb << 10;
   options.http.max_body_bytes = flags.max_body_mb << 20;
+  options.http.max_message_bytes = flags.max_message_mb << 20;
+  options.http.max_unread_bytes = flags.max_unread_mb << 20;
+  options.http.header_timeout_s = flags.header_timeout_s;
+  options.http.body_timeout_s = flags.body_timeout_s;
+  options.http.write_timeout_s = flags.write_timeout_s;
+  options.http.keep_alive_timeout_s = flags.keep_alive_timeout_s;
   options.http.tls_cert_file = flags.tls_cert;
   options.http.tls_key_file = flags.tls_key;
   options.served_names = flags.served_names;
   if (options.served_names.empty()) options.served_names = {default_name(flags.model)};
   options.api_keys = flags.api_keys;
   options.cors_origins = flags.cors_origins;
+  options.stream_grace_s = flags.stream_grace_s;
   options.playground = !flags.no_playground;
   return options;
 }
@@ -39,9 +62,16 @@ serve::ServerOptions server_options(const ServeFlags& flags) {
 
 int run_serve(const ServeFlags& flags) {
   const InterruptGuard interrupt;
+  serve::ServerOptions options = server_options(flags);
+  auto modules = adapters(flags.lora_modules);
+  if (!modules.ok()) return report_error(modules.error());
+  options.adapters = std::move(modules).value();
+  // Before the model is loaded, which may take long.
+  const Status tls = serve::check_tls(options.http);
+  if (!tls.ok()) return report_error(tls);
   auto engine = load_engine(flags);
   if (!engine.ok()) return report_error(engine.error());
-  auto server = serve::OpenAiServer::start(**engine, server_options(flags));
+  auto server = serve::OpenAiServer::start(**engine, std::move(options));
   if (!server.ok()) return report_error(server.error());
   const char* scheme = flags.tls_cert.empty() ? "http" : "https";
   const bool any = flags.host == "0.0.0.0" || flags.host == "::";
