@@ -1,0 +1,174 @@
+// What every client of `tutti serve` meets: answers, errors, keys, connections.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "socket_client.h"
+
+namespace tutti::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+const std::string kChat = "/v1/chat/completions";
+
+TEST(Serve, AnswersAChat) {
+  const ServerProcess server;
+  ASSERT_GT(server.port(), 0);
+  const std::string answer = ask(
+      server,
+      http_request("POST", kChat,
+                   R"({"messages":[{"role":"user","content":"What is the capital of France?"}]})"));
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 200 OK\r\n"));
+  EXPECT_THAT(answer, HasSubstr(R"("content":"The capital of France is Paris.")"));
+  EXPECT_THAT(answer, HasSubstr(R"("finish_reason":"stop")"));
+  EXPECT_THAT(answer, HasSubstr(R"("prompt_tokens":18)"));
+}
+
+TEST(Serve, StreamsTextAndSpeechAndEndsWithUsage) {
+  const ServerProcess server;
+  const std::string answer =
+      ask(server,
+          http_request("POST", kChat,
+                       R"({"messages":[{"role":"user","content":"Hello"}],"stream":true,)"
+                       R"("modalities":["text","audio"],"audio":{"voice":"nora","format":"pcm16"},)"
+                       R"("stream_options":{"include_usage":true},"return_stage_metrics":true})"));
+  EXPECT_THAT(answer, HasSubstr("Content-Type: text/event-stream"));
+  const size_t role = answer.find(R"("delta":{"role":"assistant")");
+  const size_t text = answer.find(R"("delta":{"content":)");
+  const size_t audio = answer.find(R"("data":")");
+  const size_t finish = answer.find(R"("finish_reason":"stop")");
+  const size_t usage = answer.find(R"("usage":{)");
+  const size_t done = answer.find("data: [DONE]");
+  for (const size_t at : {role, text, audio, finish, usage, done})
+    EXPECT_NE(at, std::string::npos) << answer;
+  EXPECT_LT(role, text);
+  EXPECT_LT(text, audio);
+  EXPECT_LT(audio, finish);
+  EXPECT_LT(finish, usage);
+  EXPECT_LT(usage, done);
+  EXPECT_THAT(answer, HasSubstr(R"("model_stage":"code2wav")"));
+}
+
+TEST(Serve, ReadsAloudInEveryFormat) {
+  const ServerProcess server;
+  const std::vector<std::pair<std::string, std::string>> formats{{"wav", "RIFF"},
+                                                                 {"flac", "fLaC"},
+                                                                 {"opus", "OggS"},
+                                                                 {"mp3", "audio/mpeg"},
+                                                                 {"aac", "audio/aac"},
+                                                                 {"pcm", "audio/pcm"}};
+  for (const auto& [format, mark] : formats) {
+    const std::string answer =
+        ask(server,
+            http_request("POST", "/v1/audio/speech",
+                         R"({"input":"The boat is late.","response_format":")" + format + "\"}"));
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 200 OK\r\n"));
+    EXPECT_THAT(answer, HasSubstr(mark));
+    EXPECT_GT(answer.size(), 3000u) << format;
+  }
+}
+
+TEST(Serve, OneErrorSchemaWithTheFieldsPath) {
+  const ServerProcess server;
+  struct Case {
+    std::string bytes, status, part;
+  };
+  const std::string json = "Content-Type: application/json\r\n";
+  const std::vector<Case> cases{
+      {http_request("GET", "/nothing"), "404", "openapi.json"},
+      {http_request("GET", "/assets/../../etc/passwd"), "404", "There is nothing"},
+      {http_request("GET", "/%2e%2e/%2e%2e/etc/passwd"), "404", "There is nothing"},
+      {http_request("GET", "/%zz"), "400", "percent-encoded"},
+      {http_request("DELETE", kChat), "405", "it takes POST"},
+      {http_request("POST", kChat, "{", json), "400", "no JSON"},
+      {http_request("POST", kChat, "[]", json), "400", "an array"},
+      {http_request("POST", kChat, "{}", "Content-Type: text/plain\r\n"), "400",
+       "application/json"},
+      {http_request("POST", kChat, "{}", json), "400", R"("param":"messages")"},
+      {http_request("POST", kChat,
+                    R"({"messages":[{"role":"user","content":"Hi"}],"temprature":1})", json),
+       "400", "did you mean `temperature`"},
+      {http_request("POST", kChat,
+                    R"({"messages":[{"role":"user","content":"Hi"}],"temperature":9})", json),
+       "400", R"("param":"temperature")"},
+      {http_request("POST", kChat, R"({"messages":[{"role":"user","content":[{"type":"text"}]}]})",
+                    json),
+       "400", R"("param":"messages[0].content[0].text")"},
+      {http_request("POST", kChat,
+                    R"({"messages":[{"role":"user","content":[{"type":"image_url",)"
+                    R"("image_url":{"url":"/etc/passwd"}}]}]})",
+                    json),
+       "400", "must be a data:"},
+      {http_request("POST", kChat, R"({"model":"gpt","messages":[{"role":"user","content":"Hi"}]})",
+                    json),
+       "404", "'gpt' is not served here"},
+      {http_request("POST", kChat,
+                    R"({"messages":[{"role":"user","content":"Hi"}],)"
+                    R"("modalities":["text","audio"],"audio":{"voice":"Zed"}})",
+                    json),
+       "400", "hugo"},
+      {http_request("POST", "/v1/audio/speech", R"({"input":""})", json), "400",
+       R"("param":"input")"},
+      {http_request("GET", "/v1/realtime"), "426", "WebSocket"},
+      {"GET / HTTP/1.1\r\nHost: t\r\nX: " + std::string(40000, 'a') + "\r\n\r\n", "431", "headers"},
+      {"NONSENSE\r\n\r\n", "400", "no HTTP/1.1 request"},
+  };
+  for (const Case& c : cases) {
+    const std::string answer = ask(server, c.bytes);
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 " + c.status)) << c.bytes.substr(0, 200);
+    EXPECT_THAT(answer, ::testing::AnyOf(HasSubstr(c.part), HasSubstr("Hugo")))
+        << c.bytes.substr(0, 200);
+    EXPECT_THAT(answer, HasSubstr(R"({"error":{"message":)"));
+  }
+  // Nothing of that has hurt it.
+  EXPECT_THAT(ask(server, http_request("GET", "/health")), HasSubstr(R"("status":"ready")"));
+}
+
+TEST(Serve, KeysAreAskedForWhereTheyMatter) {
+  const ServerProcess server({"--api-key", "secret"});
+  EXPECT_THAT(ask(server, http_request("GET", "/v1/models")), StartsWith("HTTP/1.1 401"));
+  EXPECT_THAT(ask(server, http_request("GET", "/v1/models", "", "Authorization: Bearer wrong\r\n")),
+              StartsWith("HTTP/1.1 401"));
+  EXPECT_THAT(
+      ask(server, http_request("GET", "/v1/models", "", "Authorization: Bearer secret\r\n")),
+      StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(ask(server, http_request("GET", "/health")), StartsWith("HTTP/1.1 200"));
+}
+
+TEST(Serve, KeepsConnectionsAndTakesPipelinedRequests) {
+  const ServerProcess server;
+  SocketClient client(server);
+  const std::string get = "GET /version HTTP/1.1\r\nHost: t\r\n\r\n";
+  client.send(get + get + "GET /version HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+  const std::string answers = client.read_all();
+  size_t count = 0;
+  for (size_t at = 0; (at = answers.find("HTTP/1.1 200", at)) != std::string::npos; ++at) ++count;
+  EXPECT_EQ(count, 3u);
+}
+
+TEST(Serve, AClientThatGoesAwayEndsItsRequest) {
+  const ServerProcess server;
+  {
+    SocketClient client(server);
+    client.send(http_request("POST", kChat,
+                             R"({"messages":[{"role":"user","content":"Hi"}],"stream":true,)"
+                             R"("max_tokens":2000,"ignore_eos":true})"));
+    EXPECT_THAT(client.read_until("\"content\":"), HasSubstr("200 OK"));
+  }
+  const std::string metrics = metrics_with(server, R"(finished_reason="abort")");
+  EXPECT_THAT(metrics, HasSubstr(R"(finished_reason="abort")"));
+  EXPECT_THAT(metrics, HasSubstr("vllm:num_requests_running{model_name=\"nano\"} 0"));
+}
+
+TEST(Serve, EndsInOrderOnSigterm) {
+  ServerProcess server;
+  EXPECT_THAT(ask(server, http_request("GET", "/")), HasSubstr("<title>Tutti</title>"));
+  EXPECT_EQ(server.stop(), 0);
+}
+
+}  // namespace
+}  // namespace tutti::testing
