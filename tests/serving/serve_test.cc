@@ -55,12 +55,9 @@ TEST(Serve, StreamsTextAndSpeechAndEndsWithUsage) {
 
 TEST(Serve, ReadsAloudInEveryFormat) {
   const ServerProcess server;
-  const std::vector<std::pair<std::string, std::string>> formats{{"wav", "RIFF"},
-                                                                 {"flac", "fLaC"},
-                                                                 {"opus", "OggS"},
-                                                                 {"mp3", "audio/mpeg"},
-                                                                 {"aac", "audio/aac"},
-                                                                 {"pcm", "audio/pcm"}};
+  const std::vector<std::pair<std::string, std::string>> formats{
+      {"wav", "RIFF"},       {"flac", "fLaC"},     {"opus", "OggS"},
+      {"mp3", "audio/mpeg"}, {"aac", "audio/aac"}, {"pcm", "audio/pcm"}};
   for (const auto& [format, mark] : formats) {
     const std::string answer =
         ask(server,
