@@ -20,9 +20,14 @@ namespace tutti {
 // What one adapter adds to one linear map; undefined tensors: nothing.
 struct LoraMatrices {
   Tensor a;  // [rank, in_features] F32 or BF16
-  Tensor b;  // [out_features, rank] F32 or BF16
+  Tensor b;  // pack_lora_b() of [out_features, rank] F32 or BF16
   float scale = 1;
+  int64_t out_features = 0;
 };
+
+// A matrix [out_features, rank] as tiles of 16 rows, each rank by rank: [ceil(out_features / 16),
+// rank, 16], zero where there is no row.
+Tensor pack_lora_b(const Tensor& b);
 
 struct LoraAdapter {
   std::vector<LoraMatrices> maps;  // by the maps' numbers; empty: it changes nothing here

@@ -33,6 +33,8 @@ class LoraParts {
     float* low;  // [rows, rank]
   };
 
+  static void run_up_piece(const Part& part, int64_t begin, int64_t end);
+
   OpContext& ctx_;
   Part* parts_;
   int64_t most_;

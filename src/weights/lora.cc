@@ -184,11 +184,13 @@ Status LoraReader::add(const Module& module) {
   LoraMatrices& matrices = adapter_.maps[found->second];
   matrices.scale = config_.scale(module.name);
   TUTTI_ASSIGN_OR_RETURN(matrices.a, load(tensor_name(module, kDown), *module.a));
-  TUTTI_ASSIGN_OR_RETURN(matrices.b, load(tensor_name(module, kUp), *module.b));
+  TUTTI_ASSIGN_OR_RETURN(const Tensor up, load(tensor_name(module, kUp), *module.b));
+  matrices.b = pack_lora_b(up);
+  matrices.out_features = target.out_features;
   const uint64_t about[] = {found->second, std::bit_cast<uint32_t>(matrices.scale)};
   adapter_.content_hash = XXH3_64bits_withSeed(about, sizeof(about), adapter_.content_hash);
   hash(matrices.a);
-  hash(matrices.b);
+  hash(up);
   adapter_.rank = std::max(adapter_.rank, rank);
   adapter_.bytes += matrices.a.bytes() + matrices.b.bytes();
   return {};

@@ -62,12 +62,14 @@ TEST_F(Lora, ReadsMatricesUnderTheirMaps) {
   EXPECT_FALSE(adapter.maps[1].a.defined());
   const LoraMatrices& q = adapter.maps[0];
   EXPECT_EQ(q.a.shape(), (Shape{2, 4}));
-  EXPECT_EQ(q.b.shape(), (Shape{6, 2}));
+  EXPECT_EQ(q.b.shape(), (Shape{1, 2, 16}));
+  EXPECT_EQ(q.out_features, 6);
   EXPECT_EQ(q.a.data<float>()[7], 8);
-  EXPECT_EQ(q.b.data<float>()[11], 111);
+  EXPECT_EQ(q.b.data<float>()[16 + 5], 111);
+  EXPECT_EQ(q.b.data<float>()[16 + 6], 0);
   EXPECT_EQ(q.scale, 2);
   EXPECT_EQ(adapter.rank, 2);
-  EXPECT_EQ(adapter.bytes, (8u + 12u) * 4);
+  EXPECT_EQ(adapter.bytes, (8u + 32u) * 4);
   EXPECT_NE(adapter.content_hash, 0u);
 }
 

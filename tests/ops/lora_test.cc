@@ -11,7 +11,7 @@ namespace {
 
 LoraMatrices matrices(Random& random, int64_t rank, int64_t out, int64_t in, float scale) {
   return {random.tensor({rank, in}, 1 / std::sqrt(static_cast<float>(in)), random.weight_dtype()),
-          random.tensor({out, rank}, 0.5f, random.weight_dtype()), scale};
+          pack_lora_b(random.tensor({out, rank}, 0.5f, random.weight_dtype())), scale, out};
 }
 
 // w + scale * b a
@@ -21,7 +21,9 @@ std::vector<double> merged(const Tensor& w, const LoraMatrices& m) {
   for (int64_t j = 0; j < n; ++j) {
     for (int64_t i = 0; i < k; ++i) {
       double sum = 0;
-      for (int64_t r = 0; r < rank; ++r) sum += at(m.b, j * rank + r) * at(m.a, r * k + i);
+      for (int64_t r = 0; r < rank; ++r) {
+        sum += at(m.b, (j / 16 * rank + r) * 16 + j % 16) * at(m.a, r * k + i);
+      }
       out[j * k + i] = at(w, j * k + i) + static_cast<double>(m.scale) * sum;
     }
   }

@@ -40,6 +40,16 @@ struct LinearArgs {
   int64_t out_stride = 0;
 };
 
+// out[m, n] += sum_r low[m, r] b[n, r], a low-rank map's second product. b lies as tiles of 16
+// columns n, [ceil(columns / 16), rank, 16].
+struct LowRankArgs {
+  const float* low = nullptr;  // [rows, rank]
+  Param b;
+  int64_t rank = 0;
+  float* out = nullptr;
+  int64_t out_stride = 0;
+};
+
 // Keys and values of one head: position p lies at row p % block_size of block table[p /
 // block_size]. A null table is one block that holds everything.
 struct KvSource {
@@ -79,6 +89,8 @@ struct CpuKernels {
 
   // Rows [m0, m1) and columns [n0, n1) of a linear map.
   void (*linear)(const LinearArgs& args, int64_t m0, int64_t m1, int64_t n0, int64_t n1);
+  // Columns [n0, n1) of `rows` rows; n0 is a multiple of 16.
+  void (*low_rank)(const LowRankArgs& args, int64_t rows, int64_t n0, int64_t n1);
 
   // The part of the range [begin, begin + kKeyRange) that the tile's rows see.
   void (*attend_range)(const KvSource& kv, const AttentionTile& tile, int64_t begin,
