@@ -11,7 +11,8 @@ deps:
 build: deps
 	@tools/build.sh release
 
-demo: build
+demo: deps
+	@tools/build.sh release tutti
 	@tools/demo.sh
 
 test: build
