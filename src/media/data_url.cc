@@ -34,6 +34,8 @@ bool is_scheme_character(char c) {
          c == '-' || c == '.';
 }
 
+}  // namespace
+
 Result<std::vector<std::byte>> decode_base64(std::string_view text) {
   while (text.ends_with('=')) text.remove_suffix(1);
   std::vector<std::byte> out;
@@ -43,9 +45,8 @@ Result<std::vector<std::byte>> decode_base64(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     const uint8_t digit = kDigits[static_cast<uint8_t>(text[i])];
     if (digit == kWrong) {
-      return invalid_argument(
-          fmt::format("the data URL has byte {} at place {} of its data; allowed is base64",
-                      static_cast<int>(static_cast<uint8_t>(text[i])), i));
+      return invalid_argument(fmt::format("byte {} at place {} is no base64",
+                                          static_cast<int>(static_cast<uint8_t>(text[i])), i));
     }
     bits = bits << 6 | digit;
     if ((count += 6) < 8) continue;
@@ -54,8 +55,6 @@ Result<std::vector<std::byte>> decode_base64(std::string_view text) {
   }
   return out;
 }
-
-}  // namespace
 
 std::string url_scheme(std::string_view path_or_url) {
   const size_t colon = path_or_url.find(':');
@@ -81,7 +80,9 @@ Result<std::vector<std::byte>> decode_data_url(std::string_view url, int64_t max
                                          human_bytes(static_cast<double>(data.size() / 4 * 3)),
                                          human_bytes(static_cast<double>(max_bytes))));
   }
-  return decode_base64(data);
+  auto bytes = decode_base64(data);
+  if (!bytes) return std::move(bytes).error().with_context("the data URL's data");
+  return bytes;
 }
 
 }  // namespace tutti

@@ -29,6 +29,13 @@ TEST(DataUrl, RefusesWhatIsNone) {
   EXPECT_THAT(decoded("data:image/png;base64," + std::string(400, 'A')), HasSubstr("allowed are"));
 }
 
+TEST(DataUrl, DecodesBareBase64) {
+  const auto bytes = decode_base64("AP8");
+  ASSERT_TRUE(bytes.ok());
+  EXPECT_EQ(*bytes, (std::vector<std::byte>{std::byte{0}, std::byte{255}}));
+  EXPECT_THAT(decode_base64("A*").error().message(), HasSubstr("byte 42 at place 1"));
+}
+
 TEST(DataUrl, TellsUrlsFromPaths) {
   EXPECT_EQ(url_scheme("HTTPS://example.org/a.png"), "https");
   EXPECT_EQ(url_scheme("file:///a"), "file");

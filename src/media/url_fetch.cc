@@ -17,8 +17,8 @@
 #include <cstring>
 #include <exception>
 
+#include "base/http_url.h"
 #include "base/strings.h"
-#include "media/data_url.h"
 #include "media/media_file.h"
 
 namespace tutti {
@@ -32,51 +32,9 @@ using Bytes = std::vector<std::byte>;
 using Response = http::response_parser<http::vector_body<uint8_t>>;
 
 constexpr uint32_t kMostHeaderBytes = 16 * 1024;
-constexpr size_t kMostUrlBytes = 4096;
-
-struct Url {
-  bool secure = false;
-  std::string host;  // lower case, without brackets
-  std::string port;
-  std::string target;
-};
 
 Status unreadable_url() {
   return invalid_argument("the URL is no 'http://HOST/PATH' or 'https://HOST/PATH'");
-}
-
-bool is_plain(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7F; });
-}
-
-// Names and passwords in a URL are refused: they make a host look like another.
-Result<Url> parse_url(std::string_view text) {
-  Url url;
-  const std::string scheme = url_scheme(text);
-  url.secure = scheme == "https";
-  if ((!url.secure && scheme != "http") || text.size() > kMostUrlBytes || !is_plain(text)) {
-    return unreadable_url();
-  }
-  std::string_view rest = text.substr(scheme.size() + 3);
-  rest = rest.substr(0, rest.find('#'));
-  const size_t end = std::min(rest.find_first_of("/?\\"), rest.size());
-  std::string_view authority = rest.substr(0, end);
-  if (authority.find('@') != std::string_view::npos || rest.substr(end).starts_with('\\')) {
-    return unreadable_url();
-  }
-  url.target = rest.substr(end);
-  if (!url.target.starts_with('/')) url.target.insert(0, "/");
-  const bool bracketed = authority.starts_with('[');
-  const size_t host_end =
-      bracketed ? authority.find(']') : std::min(authority.find(':'), authority.size());
-  if (host_end == std::string_view::npos) return unreadable_url();
-  url.host = ascii_lower(authority.substr(bracketed ? 1 : 0, host_end - (bracketed ? 1 : 0)));
-  std::string_view port = authority.substr(host_end + (bracketed ? 1 : 0));
-  if (port.starts_with(':')) port.remove_prefix(1);
-  url.port = port.empty() ? (url.secure ? "443" : "80") : std::string(port);
-  const bool digits = std::ranges::all_of(url.port, [](char c) { return c >= '0' && c <= '9'; });
-  if (url.host.empty() || !digits || url.port.size() > 5) return unreadable_url();
-  return url;
 }
 
 IpAddress address_of(const tcp::endpoint& endpoint) {
@@ -127,7 +85,7 @@ struct Fetched {
   Bytes body;
 };
 
-Status not_allowed_host(const Url& url, const UrlPolicy& policy) {
+Status not_allowed_host(const HttpUrl& url, const UrlPolicy& policy) {
   if (policy.allowed_domains.empty()) {
     return invalid_argument(fmt::format(
         "the URL's host is '{}'; URLs are off unless the operator allows domains", url.host));
@@ -148,12 +106,10 @@ Status check_answer(const Response::value_type& answer) {
 }
 
 template <typename Stream>
-asio::awaitable<void> exchange(Stream& stream, const Url& url, int64_t max_bytes, Fetched& out) {
+asio::awaitable<void> exchange(Stream& stream, const HttpUrl& url, int64_t max_bytes,
+                               Fetched& out) {
   http::request<http::empty_body> request(http::verb::get, url.target, 11);
-  const bool usual = url.port == (url.secure ? "443" : "80");
-  const std::string host =
-      url.host.find(':') == std::string::npos ? url.host : "[" + url.host + "]";
-  request.set(http::field::host, usual ? host : host + ":" + url.port);
+  request.set(http::field::host, url.host_header());
   request.set(http::field::user_agent, "tutti");
   request.set(http::field::accept_encoding, "identity");
   request.set(http::field::connection, "close");
@@ -172,7 +128,7 @@ asio::awaitable<void> exchange(Stream& stream, const Url& url, int64_t max_bytes
   if (!body.empty()) std::memcpy(out.body.data(), body.data(), body.size());
 }
 
-asio::awaitable<void> fetch(const Url& url, int64_t max_bytes, const UrlPolicy& policy,
+asio::awaitable<void> fetch(const HttpUrl& url, int64_t max_bytes, const UrlPolicy& policy,
                             Fetched& out) {
   const auto executor = co_await asio::this_coro::executor;
   tcp::resolver resolver(executor);
@@ -203,7 +159,7 @@ asio::awaitable<void> fetch(const Url& url, int64_t max_bytes, const UrlPolicy& 
   co_await exchange(stream, url, max_bytes, out);
 }
 
-Status status_of(const std::exception_ptr& thrown, const Url& url, int64_t max_bytes) {
+Status status_of(const std::exception_ptr& thrown, const HttpUrl& url, int64_t max_bytes) {
   try {
     std::rethrow_exception(thrown);
   } catch (const boost::system::system_error& e) {
@@ -244,7 +200,9 @@ bool is_allowed_host(std::string_view host, const std::vector<std::string>& doma
 }
 
 Result<Bytes> fetch_url(std::string_view text, int64_t max_bytes, const UrlPolicy& policy) {
-  TUTTI_ASSIGN_OR_RETURN(const Url url, parse_url(text));
+  const std::optional<HttpUrl> parsed = parse_http_url(text);
+  if (!parsed) return unreadable_url();
+  const HttpUrl& url = *parsed;
   if (!is_allowed_host(url.host, policy.allowed_domains)) return not_allowed_host(url, policy);
   Fetched out;
   std::exception_ptr thrown;
