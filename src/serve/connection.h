@@ -10,10 +10,12 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <condition_variable>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <unordered_set>
 
+#include "base/worker_pool.h"
 #include "serve/http_server.h"
 #include "serve/router.h"
 
@@ -38,6 +40,9 @@ struct ServerContext {
   net::io_context io;
   std::unique_ptr<net::ssl::context> tls;
   std::atomic<bool> stopping{false};
+  // Runs the handlers of large bodies: reading one takes as long as many small answers. What waits
+  // is bounded by the connections.
+  WorkerPool handlers{"handlers", 2, std::numeric_limits<size_t>::max()};
 
   void enter(Closable* connection);
   void leave(Closable* connection);

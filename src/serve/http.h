@@ -1,9 +1,9 @@
 // HTTP and WebSocket as the handlers see them: plain values and two small interfaces, so that only
 // the files of the server itself include Beast.
 //
-// Thread: a handler is called on an I/O thread and must not block; replies and peers may be used
-// from any thread. Invariants: exactly one of send() and begin() per reply; after end() or a
-// disconnect further writes do nothing.
+// Thread: a handler is called on an I/O thread, or on one for large bodies, and must not block;
+// replies and peers may be used from any thread. Invariants: exactly one of send() and begin() per
+// reply; after end() or a disconnect further writes do nothing.
 #pragma once
 
 #include <cstdint>

@@ -31,6 +31,9 @@ using net::experimental::awaitable_operators::operator||;
 namespace {
 
 constexpr auto kUse = net::as_tuple(net::use_awaitable);
+// From here on a body is handled apart from the connections: tokenizing so much text, or parsing it
+// as JSON, takes under a millisecond.
+constexpr size_t kLargeBody = 16 << 10;
 using Parser = http::request_parser<http::string_body>;
 
 std::chrono::nanoseconds duration(double seconds) {
@@ -226,7 +229,7 @@ class Connection {
     const bool keep_alive = parser.get().keep_alive() && !context_->stopping.load();
     auto reply = make_reply(request, keep_alive, parser.get().version() >= 11);
     if (match.handler) {
-      call(*match.handler, std::move(request), reply);
+      handle(*match.handler, std::move(request), reply);
     } else {
       reply->send(match.refusal);
     }
@@ -246,6 +249,13 @@ class Connection {
     if (!error) co_return true;
     co_await refuse_unparsed(error);
     co_return false;
+  }
+
+  void handle(const HttpHandler& handler, HttpRequest request, std::shared_ptr<Reply> reply) {
+    if (request.body.size() < kLargeBody) return call(handler, std::move(request), reply);
+    auto shared = std::make_shared<HttpRequest>(std::move(request));
+    context_->handlers.post_work(
+        [&handler, shared, reply = std::move(reply)] { call(handler, std::move(*shared), reply); });
   }
 
   static void call(const HttpHandler& handler, HttpRequest request,

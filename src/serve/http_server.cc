@@ -167,6 +167,7 @@ class Server final : public HttpServer {
       context_->close_all(/*idle_only=*/false);
       if (!context_->wait_empty(kCutTimeout_s)) spdlog::warn("connections are left behind");
     }
+    context_->handlers.stop();  // handlers borrow the router
     context_->io.stop();
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
