@@ -3,6 +3,7 @@
 // Exit codes: 0 done, 1 failed, 2 wrong usage (flags and their values), 130 interrupted.
 #pragma once
 
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -92,6 +93,37 @@ struct ConfigFlags {
   EngineOptions engine;
 };
 
+// Names as vLLM's `bench serve` has them.
+struct BenchServeFlags {
+  std::string base_url;  // empty: http://host:port
+  std::string host = "127.0.0.1";
+  uint16_t port = 8091;
+  bool insecure = false;
+  std::string api_key;
+  std::vector<std::string> headers;  // NAME=VALUE
+  std::string backend = "openai-chat";
+  std::string endpoint;
+  std::string model;
+  std::string voice;
+  std::optional<int32_t> output_len;
+  bool ignore_eos = false;
+  std::optional<double> temperature;
+  std::string extra_body;  // a JSON object
+  std::string dataset_path;
+  int64_t num_prompts = 100;
+  double request_rate = std::numeric_limits<double>::infinity();
+  int64_t max_concurrency = 0;
+  uint64_t seed = 0;
+  double request_timeout_s = 600;
+  std::vector<double> percentiles{90, 95, 99};
+  bool save_result = false;
+  bool save_detailed = false;
+  std::string result_dir;
+  std::string result_filename;
+  std::string plot;
+  bool quiet = false;
+};
+
 // Prints the effective configuration as a deploy file, with the origin of every value and the
 // memory plan as comments. Fails, after printing, when the stages do not fit the memory.
 int run_config(const ConfigFlags& flags);
@@ -100,6 +132,9 @@ int run_generate(const GenerateFlags& flags);
 int run_chat(const ChatFlags& flags);
 // Serves until SIGINT or SIGTERM; 0 after an orderly end.
 int run_serve(const ServeFlags& flags);
+
+// Sends a server its load and prints what its clients saw; fails when no request succeeded.
+int run_bench_serve(const BenchServeFlags& flags);
 
 // Prints "error: sentence" on stderr and returns the exit code that fits the status.
 int report_error(const Status& status);

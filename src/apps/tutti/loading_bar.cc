@@ -7,8 +7,11 @@
 
 namespace tutti::cli {
 
-namespace {
-constexpr int kBarWidth = 24;
+std::string progress_bar(double fraction) {
+  constexpr int kWidth = 24;
+  const int filled = static_cast<int>(std::clamp(fraction, 0.0, 1.0) * kWidth);
+  return "[" + std::string(filled, '#') + std::string(kWidth - filled, '.') +
+         fmt::format("] {:3.0f} %", 100 * fraction);
 }
 
 LoadingBar::LoadingBar(bool quiet) : quiet_(quiet), terminal_(isatty(STDERR_FILENO) != 0) {}
@@ -24,10 +27,7 @@ void LoadingBar::draw() const {
   double sum = 0;
   for (const auto& [name, stage] : stages_) sum += stage.fraction;
   const double fraction = stages_.empty() ? 0 : sum / static_cast<double>(stages_.size());
-  const int filled = static_cast<int>(fraction * kBarWidth);
-  std::string line = "\rloading [" + std::string(filled, '#') +
-                     std::string(kBarWidth - filled, '.') +
-                     fmt::format("] {:3.0f} %", 100 * fraction);
+  const std::string line = "\rloading " + progress_bar(fraction);
   std::fputs(line.c_str(), stderr);
 }
 

@@ -9,6 +9,9 @@
 
 namespace tutti::cli {
 
+// "[######..................]  25 %"
+std::string progress_bar(double fraction);
+
 class LoadingBar {
  public:
   explicit LoadingBar(bool quiet);
