@@ -82,7 +82,8 @@ ProcessResult run_process(const std::vector<std::string>& command, const Process
   bool interrupted = false;
   std::array<pollfd, 2> streams = {pollfd{out.read_end, POLLIN, 0},
                                    pollfd{err.read_end, POLLIN, 0}};
-  const auto deadline = std::chrono::steady_clock::now() + options.timeout;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto deadline = begin + options.timeout;
   int open_streams = 2;
   while (open_streams > 0) {
     if (std::chrono::steady_clock::now() > deadline) {
@@ -98,8 +99,11 @@ ProcessResult run_process(const std::vector<std::string>& command, const Process
         --open_streams;
       }
     }
-    if (options.interrupt_after_bytes && !interrupted &&
-        result.out.size() >= *options.interrupt_after_bytes) {
+    const bool enough =
+        options.interrupt_after_bytes && result.out.size() >= *options.interrupt_after_bytes;
+    const bool late = options.interrupt_after &&
+                      std::chrono::steady_clock::now() > begin + *options.interrupt_after;
+    if ((enough || late) && !interrupted) {
       interrupted = true;
       kill(child, SIGINT);
     }

@@ -19,6 +19,8 @@ struct ProcessOptions {
   std::optional<std::string> input = std::nullopt;
   // Sends SIGINT once stdout has this many bytes.
   std::optional<size_t> interrupt_after_bytes = std::nullopt;
+  // Sends SIGINT after this; a program that has ended by then gets none.
+  std::optional<std::chrono::seconds> interrupt_after = std::nullopt;
   // Killed after this; exit_code is then -1.
   std::chrono::seconds timeout{120};
 };
