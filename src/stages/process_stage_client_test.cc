@@ -197,7 +197,8 @@ TEST_F(ProcessStageClientTest, TheWorkerDiesWithItsParent) {
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
   const UniqueFd mine(ends[0]);
   UniqueFd other(ends[1]);
-  auto parent = ChildProcess::start(TUTTI_FAKE_WORKER, {"--be-parent"}, {.descriptor = other.get()});
+  auto parent =
+      ChildProcess::start(TUTTI_FAKE_WORKER, {"--be-parent"}, {.descriptor = other.get()});
   ASSERT_TRUE(parent.ok()) << parent.error().message();
   other.reset();
   pid_t worker = -1;
