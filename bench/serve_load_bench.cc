@@ -33,6 +33,13 @@ struct Side {
     result = run_load(options, builtin_prompts(options.backend));
     if (result.ok()) summary = summarize(result->records, result->duration_s, {99});
   }
+  // What went over the wire one by one: tokens of text, chunks of sound.
+  int64_t sent() const {
+    int64_t count = summary.output_tokens;
+    if (!result.ok()) return count;
+    for (const RequestRecord& record : result->records) count += record.audio_chunks;
+    return count;
+  }
   const Distribution& of(const std::string& key) const {
     static const Distribution kNone;
     for (const MetricRow& row : summary.rows) {
@@ -74,7 +81,7 @@ void print_side(const char* what, const Side& side) {
 }
 
 // The server's own threads; the rest of the process is the engine.
-void print_cpu(const ProcessUsage& before, const ProcessUsage& after, int64_t tokens) {
+void print_cpu(const ProcessUsage& before, const ProcessUsage& after, int64_t sent) {
   double server_s = 0;
   std::string parts;
   for (const char* thread : {"http", "gateway", "streams"}) {
@@ -83,9 +90,9 @@ void print_cpu(const ProcessUsage& before, const ProcessUsage& after, int64_t to
     parts += fmt::format(" {} {:.2f} s,", thread, spent_s);
   }
   const double all_s = after.cpu_total() - before.cpu_total();
-  std::printf("  server threads:%s of %.2f s in all: %.1f us of CPU per streamed token\n",
+  std::printf("  server threads:%s of %.2f s in all: %.1f us of CPU per token or chunk\n",
               parts.c_str(), all_s,
-              1e6 * server_s / static_cast<double>(std::max<int64_t>(tokens, 1)));
+              1e6 * server_s / static_cast<double>(std::max<int64_t>(sent, 1)));
 }
 
 int run(const Flags& flags) {
@@ -115,9 +122,7 @@ int run(const Flags& flags) {
       print_side(side == &streams ? "streams" : "sockets", *side);
       failed += side->summary.failed;
     }
-    if (flags.process > 0) {
-      print_cpu(before, after, streams.summary.output_tokens + sockets.summary.output_tokens);
-    }
+    if (flags.process > 0) print_cpu(before, after, streams.sent() + sockets.sent());
     std::fflush(stdout);
   }
   return failed == 0 ? 0 : 1;

@@ -22,6 +22,7 @@ void Measurement::text(double now_s) {
 void Measurement::audio(double now_s, std::span<const float> samples, int32_t sample_rate) {
   if (samples.empty()) return;
   const double since_s = now_s - record_.begin_s;
+  ++record_.audio_chunks;
   if (record_.ttfp_s < 0) record_.ttfp_s = since_s;
   playback_.add(since_s, samples, sample_rate);
   if (playback_.first_audio_s() > 0) record_.ttfa_s = playback_.first_audio_s();

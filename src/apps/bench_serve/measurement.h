@@ -32,6 +32,7 @@ struct RequestRecord {
   int64_t output_tokens = 0;  // of text: as the server counts them, else events with text
   double ttfp_s = -1;         // to the first sound, audible or not
   double ttfa_s = -1;         // to the first audible sound
+  int64_t audio_chunks = 0;
   double audio_s = 0;
   double underrun_s = 0;  // silence that a listener hears who plays from the first sound on
 
