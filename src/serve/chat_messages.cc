@@ -75,9 +75,10 @@ void read_content(Fields& message, const std::string& path, ChatMessage& out) {
 // What the template may want to see beside role and content.
 void read_extras(Fields& message, ChatMessage& out) {
   json::object extra;
-  for (const char* name : {"name", "tool_call_id", "reasoning_content", "tool_calls"}) {
-    if (const json::value* value = message.any(name)) extra[name] = *value;
+  for (const char* name : {"name", "tool_call_id", "reasoning_content"}) {
+    if (const auto text = message.string(name)) extra[name] = *text;
   }
+  if (const json::array* calls = message.objects("tool_calls")) extra["tool_calls"] = *calls;
   if (!extra.empty()) out.extra_json = json::serialize(extra);
 }
 

@@ -4,6 +4,7 @@
 
 #include "serve/api_error.h"
 #include "serve/sampling_fields.h"
+#include "serve/voice_field.h"
 
 namespace tutti::serve {
 
@@ -43,7 +44,7 @@ void read_logprobs(Fields& fields, ChatRequest& chat, SamplingParams& params) {
 }
 
 void read_tools(Fields& fields, ChatPrompt& prompt) {
-  const json::array* tools = fields.array("tools");
+  const json::array* tools = fields.objects("tools");
   const json::value* choice = fields.any("tool_choice");
   fields.accept({"parallel_tool_calls"});
   bool use = tools != nullptr && !tools->empty();
@@ -84,12 +85,7 @@ void read_modalities(Fields& fields, const ModelInfo& model, ChatRequest& chat) 
   chat.audio_format = chat.stream ? AudioFormat::kPcm16 : AudioFormat::kWav;
   if (!audio) return;
   Fields options(*audio, "audio", fields.error());
-  if (const json::value* voice = options.any("voice"); voice && voice->is_object()) {
-    Fields custom(voice->get_object(), "audio.voice", fields.error());
-    chat.request.voice = custom.string("id").value_or("");
-  } else {
-    chat.request.voice = options.string("voice").value_or("");
-  }
+  chat.request.voice = read_voice(options, model).value_or("");
   if (const auto format = options.string("format")) {
     const auto known = audio_format(*format);
     if (!known) {

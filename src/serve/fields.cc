@@ -122,6 +122,18 @@ const json::object* Fields::object(std::string_view name) {
   return nullptr;
 }
 
+const json::array* Fields::objects(std::string_view name) {
+  const json::array* values = array(name);
+  if (!values) return nullptr;
+  for (const json::value& element : *values) {
+    if (element.is_object()) continue;
+    fail(name, fmt::format("`{}` has {}; it must be an array of objects.", path_of(name),
+                           json_kind(element)));
+    return nullptr;
+  }
+  return values;
+}
+
 const json::value* Fields::any(std::string_view name) { return find(name); }
 
 std::vector<std::string> Fields::strings(std::string_view name) {

@@ -35,6 +35,8 @@ class Fields {
   std::optional<std::string> choice(std::string_view name, const std::vector<std::string>& allowed);
   const boost::json::array* array(std::string_view name);
   const boost::json::object* object(std::string_view name);
+  // An array whose elements are objects.
+  const boost::json::array* objects(std::string_view name);
   const boost::json::value* any(std::string_view name);
   std::vector<std::string> strings(std::string_view name);  // a string or an array of them
   std::vector<int32_t> integers(std::string_view name);

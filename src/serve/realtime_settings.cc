@@ -2,10 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
-#include "base/strings.h"
 #include "serve/api_error.h"
+#include "serve/voice_field.h"
 
 namespace tutti::serve {
 
@@ -57,21 +55,6 @@ void read_transcription(Fields& fields, std::string_view name, RealtimeSettings&
   if (present) settings.transcribe_input = fields.object(name) != nullptr;
 }
 
-void read_voice(Fields& fields, const ModelInfo& model, RealtimeSettings& settings) {
-  const auto voice = fields.string("voice");
-  if (!voice) return;
-  const std::vector<std::string>& known = model.engine().voices();
-  const auto same = [&](const std::string& name) {
-    return ascii_lower(name) == ascii_lower(*voice);
-  };
-  if (std::none_of(known.begin(), known.end(), same)) {
-    return fields.fail("voice",
-                       fmt::format("`{}` is '{}'; this model has: {}.", fields.path_of("voice"),
-                                   printable(*voice), join(known)));
-  }
-  settings.voice = *voice;
-}
-
 void read_modalities(Fields& fields, std::string_view name, const ModelInfo& model,
                      RealtimeSettings& settings) {
   if (!fields.any(name)) return;
@@ -105,7 +88,7 @@ void read_audio(Fields& session, const ModelInfo& model, RealtimeSettings& setti
   if (const json::object* out = audio.object("output")) {
     Fields output(*out, audio.path_of("output"), session.error());
     check_format(output, "format");
-    read_voice(output, model, settings);
+    if (const auto voice = read_voice(output, model)) settings.voice = *voice;
     output.accept({"speed"});
     if (output.ok()) output.finish();
   }
@@ -120,7 +103,7 @@ void RealtimeSettings::update(const json::object& object, const ModelInfo& serve
   read_modalities(session, "output_modalities", served, *this);
   read_modalities(session, "modalities", served, *this);
   read_audio(session, served, *this);
-  read_voice(session, served, *this);
+  if (const auto name = read_voice(session, served)) voice = *name;
   check_format(session, "input_audio_format");
   check_format(session, "output_audio_format");
   read_turn_detection(session, *this, object.contains("turn_detection"));

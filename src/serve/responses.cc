@@ -101,7 +101,7 @@ Result<ResponseRequest> read_response(const Services& services, const ResponseSt
   }
   read_text_format(fields);
   ChatPrompt prompt;
-  if (const json::array* tools = fields.array("tools"); tools && !tools->empty()) {
+  if (const json::array* tools = fields.objects("tools"); tools && !tools->empty()) {
     prompt.tools_json = json::serialize(*tools);
   }
   fields.accept({"user", "service_tier", "truncation", "include", "parallel_tool_calls",

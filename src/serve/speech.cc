@@ -9,6 +9,7 @@
 #include "serve/fields.h"
 #include "serve/json_text.h"
 #include "serve/text_answer.h"
+#include "serve/voice_field.h"
 
 namespace tutti::serve {
 
@@ -44,12 +45,7 @@ Result<SpeechRequest> read_speech(const ModelInfo& model, const HttpRequest& htt
                 fmt::format("`input` has {} bytes; at most {} characters are read at once.",
                             speech.input.size(), kMostInput));
   }
-  if (const json::value* voice = fields.any("voice"); voice && voice->is_object()) {
-    Fields custom(voice->get_object(), "voice", &error);
-    speech.voice = custom.string("id").value_or("");
-  } else {
-    speech.voice = fields.string("voice").value_or("");
-  }
+  speech.voice = read_voice(fields, model).value_or("");
   speech.instructions = fields.string("instructions").value_or("");
   speech.speed = fields.number("speed", 0.25, 4).value_or(1);
   if (const auto format = fields.string("response_format")) {

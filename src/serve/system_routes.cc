@@ -131,6 +131,7 @@ void handle_detokenize(const Services& s, HttpRequest http, HttpReplyPtr reply) 
   Fields fields(*body, "", &error);
   const std::string name = fields.string("model").value_or(s.model.name());
   if (error.ok()) error = s.model.check_model(name);
+  if (!fields.any("tokens")) fields.missing("tokens", "an array of token ids");
   const std::vector<int32_t> ids = fields.integers("tokens");
   if (error.ok()) fields.finish();
   if (!error.ok()) return reply->send(error_response(error));
@@ -245,7 +246,7 @@ void add_system_routes(Router& router, const Services& s) {
         access);
   };
   add("GET", "/v1/models", handle_models);
-  add("GET", "/v1/models/{}", handle_model);
+  add("GET", "/v1/models/{*}", handle_model);  // names may have slashes
   add("GET", "/health", handle_health, Access::kOpen);
   add("GET", "/metrics", handle_metrics, Access::kOpen);
   add("POST", "/tokenize", handle_tokenize);
