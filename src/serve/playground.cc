@@ -14,6 +14,7 @@ std::string_view content_type(std::string_view path) {
   if (extension == "css") return "text/css; charset=utf-8";
   if (extension == "svg") return "image/svg+xml";
   if (extension == "json") return "application/json";
+  if (extension == "woff2") return "font/woff2";
   return "application/octet-stream";
 }
 
@@ -35,15 +36,30 @@ void send_asset(const Asset& asset, const HttpRequest& request, const HttpReplyP
   reply->send(std::move(response));
 }
 
+void add_asset(Router& router, const Asset& asset, std::string path) {
+  router.add(
+      "GET", std::move(path),
+      [&asset](const HttpRequest& request, const HttpReplyPtr& reply) {
+        send_asset(asset, request, reply);
+      },
+      Router::Access::kOpen);
+}
+
+constexpr std::string_view kDescription = "openapi.json";
+
 }  // namespace
+
+void add_description_route(Router& router) {
+  for (const Asset& asset : embedded_assets()) {
+    if (asset.path == kDescription) add_asset(router, asset, fmt::format("/{}", asset.path));
+  }
+}
 
 void add_playground_routes(Router& router) {
   for (const Asset& asset : embedded_assets()) {
-    const auto handler = [&asset](HttpRequest request, HttpReplyPtr reply) {
-      send_asset(asset, request, reply);
-    };
-    router.add("GET", fmt::format("/{}", asset.path), handler, Router::Access::kOpen);
-    if (asset.path == "index.html") router.add("GET", "/", handler, Router::Access::kOpen);
+    if (asset.path == kDescription) continue;
+    add_asset(router, asset, fmt::format("/{}", asset.path));
+    if (asset.path == "index.html") add_asset(router, asset, "/");
   }
 }
 

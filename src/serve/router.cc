@@ -138,6 +138,16 @@ Router::Match Router::match(HttpRequest& head, bool upgrade) const {
   return match;
 }
 
+std::vector<std::string> Router::routes() const {
+  std::vector<std::string> out;
+  for (const Route& route : routes_) {
+    const std::string path = "/" + join(route.segments, "/");
+    for (const auto& [method, unused] : route.handlers) out.push_back(method + " " + path);
+    if (route.acceptor) out.push_back("GET " + path);
+  }
+  return out;
+}
+
 const std::string* Router::allowed_origin(const HttpRequest& head) const {
   const std::string_view origin = head.header("origin");
   if (origin.empty()) return nullptr;

@@ -37,6 +37,8 @@ class Router {
     HttpResponse refusal;  // when both are null
   };
   Match match(HttpRequest& head, bool upgrade) const;
+  // Every route as "GET /v1/models/{*}"; a WebSocket's is a GET.
+  std::vector<std::string> routes() const;
   // Adds the CORS headers that the request's origin may see.
   void decorate(const HttpRequest& head, Headers& headers) const;
 

@@ -42,6 +42,7 @@ class ServerImpl final : public OpenAiServer {
     return {};
   }
   uint16_t port() const override { return http_->port(); }
+  std::vector<std::string> routes() const override { return router_.routes(); }
 
   void stop(double grace_s) override {
     if (!http_) return;
@@ -82,6 +83,7 @@ class ServerImpl final : public OpenAiServer {
     });
     router_.add_websocket("/v1/realtime", realtime_acceptor(services_));
     add_system_routes(router_, services_);
+    add_description_route(router_);
     if (options_.playground) add_playground_routes(router_);
   }
 

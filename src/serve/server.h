@@ -29,6 +29,8 @@ class OpenAiServer {
                                                      ServerOptions options);
   virtual ~OpenAiServer() = default;
   virtual uint16_t port() const = 0;
+  // "GET /v1/models/{*}" and so on.
+  virtual std::vector<std::string> routes() const = 0;
   // Refuses new requests, lets live ones end for `grace_s`, then ends them with an error, closes
   // every connection and shuts the engine down.
   virtual void stop(double grace_s) = 0;
