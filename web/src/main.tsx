@@ -2,11 +2,16 @@
 import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { Chat } from './components/Chat';
+import { Logo, Sliders } from './components/Icons';
 import { Live } from './components/Live';
-import './styles.css';
+import './styles/base.css';
+import './styles/chat.css';
+import './styles/panel.css';
+import './styles/live.css';
 
 function App() {
   const [page, setPage] = useState(location.hash);
+  const [panel, setPanel] = useState(false); // only where the screen is narrow; else it is always there
   useEffect(() => {
     const changed = () => setPage(location.hash);
     window.addEventListener('hashchange', changed);
@@ -16,6 +21,7 @@ function App() {
   return (
     <>
       <header>
+        <Logo />
         <h1>Tutti</h1>
         <nav aria-label="Pages">
           <a href="#" aria-current={live ? undefined : 'page'}>
@@ -25,10 +31,16 @@ function App() {
             Live
           </a>
         </nav>
+        {!live && (
+          <button type="button" class="round panel-button" aria-label="Settings and stages" aria-expanded={panel}
+            onClick={() => setPanel(!panel)}>
+            <Sliders />
+          </button>
+        )}
       </header>
       {/* The conversation stays while the plots are looked at. */}
       <div hidden={live} class="page">
-        <Chat />
+        <Chat panel={panel} onPanel={setPanel} />
       </div>
       {live && (
         <div class="page">

@@ -1,5 +1,16 @@
 // Hands-free talk over /v1/realtime: the microphone streams in, the server decides who is speaking.
 import { decodePcm16, getApiKey, type RequestMetrics } from './api';
+import type { Entry } from './conversation';
+
+export interface RealtimeOptions {
+  model: string;
+  voice?: string;
+  instructions: string;
+  temperature?: number;
+  maxTokens?: number;
+  /** What has been said before, in words. */
+  history: Entry[];
+}
 
 export interface RealtimeHandlers {
   onOpen(): void;
@@ -24,7 +35,8 @@ export class Realtime {
   private socket: WebSocket;
   private item = '';
 
-  constructor(model: string, voice: string | undefined, instructions: string, private readonly to: RealtimeHandlers) {
+  constructor(options: RealtimeOptions, private readonly to: RealtimeHandlers) {
+    const { model, voice } = options;
     const url = new URL('/v1/realtime', location.href);
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
     url.searchParams.set('model', model);
@@ -36,14 +48,23 @@ export class Realtime {
         type: 'session.update',
         session: {
           type: 'realtime',
-          instructions: instructions || undefined,
+          instructions: options.instructions || undefined,
           output_modalities: ['audio'],
+          temperature: options.temperature,
+          max_output_tokens: options.maxTokens,
           audio: {
-            input: { format: { type: 'audio/pcm', rate: 24000 }, turn_detection: { type: 'server_vad' } },
+            input: {
+              format: { type: 'audio/pcm', rate: 24000 },
+              turn_detection: { type: 'server_vad' },
+              transcription: { model }, // so that the page can show what was said
+            },
             output: { format: { type: 'audio/pcm', rate: 24000 }, voice },
           },
         },
       });
+      for (const { role, text, state } of options.history) {
+        if (text && state !== 'failed') this.add(role, text);
+      }
       to.onOpen();
     };
     this.socket.onmessage = ({ data }) => this.receive(JSON.parse(data));
@@ -55,7 +76,13 @@ export class Realtime {
     this.send({ type: 'input_audio_buffer.append', audio: base64(pcm) });
   }
 
-  /** The listener interrupted: what was heard is all that counts. */
+  /** A turn that was typed: it is answered as one that was spoken. */
+  say(text: string): void {
+    this.add('user', text);
+    this.send({ type: 'response.create' });
+  }
+
+  /** The listener interrupted: what was heard is all that counts. Once for an answer. */
   truncate(playedMs: number): void {
     if (!this.item) return;
     this.send({
@@ -64,6 +91,7 @@ export class Realtime {
       content_index: 0,
       audio_end_ms: Math.round(playedMs),
     });
+    this.item = '';
   }
 
   cancel(): void {
@@ -73,6 +101,11 @@ export class Realtime {
   close(): void {
     this.socket.onclose = null;
     this.socket.close();
+  }
+
+  private add(role: string, text: string): void {
+    const type = role === 'assistant' ? 'output_text' : 'input_text';
+    this.send({ type: 'conversation.item.create', item: { type: 'message', role, content: [{ type, text }] } });
   }
 
   private send(event: unknown): void {

@@ -6,6 +6,7 @@ export const MICROPHONE_RATE = 24000;
 export class Microphone {
   private context: AudioContext | null = null;
   private stream: MediaStream | null = null;
+  private stopped = false;
 
   constructor(private readonly onSamples: (pcm: Int16Array, level: number) => void) {}
 
@@ -13,11 +14,14 @@ export class Microphone {
     if (!navigator.mediaDevices?.getUserMedia) {
       throw new Error('This page may use the microphone only over https or on localhost.');
     }
+    // Models learn from sound as it is: noise suppression takes more from speech than noise does.
     this.stream = await navigator.mediaDevices.getUserMedia({
-      audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true },
+      audio: { channelCount: 1, echoCancellation: true, noiseSuppression: false, autoGainControl: true },
     });
+    if (this.stopped) return this.stop(); // let go before it was open
     this.context = new AudioContext({ sampleRate: MICROPHONE_RATE });
     await this.context.audioWorklet.addModule(workletUrl);
+    if (!this.context) return;
     const source = this.context.createMediaStreamSource(this.stream);
     const node = new AudioWorkletNode(this.context, 'microphone', { numberOfOutputs: 0 });
     node.port.onmessage = ({ data }) => this.onSamples(data.pcm, data.level);
@@ -25,6 +29,7 @@ export class Microphone {
   }
 
   stop(): void {
+    this.stopped = true;
     this.stream?.getTracks().forEach((track) => track.stop());
     void this.context?.close();
     this.stream = null;

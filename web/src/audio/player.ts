@@ -7,7 +7,8 @@ export class Player {
   private node: AudioWorkletNode | null = null;
   private ready: Promise<void> | null = null;
   private waiting: Float32Array[] = [];
-  onPlaying: (playing: boolean) => void = () => {};
+  onReport: (playing: boolean, played: number) => void = () => {};
+  playing = false;
   /** Samples that have left the speaker since the last stop(). */
   played = 0;
 
@@ -24,7 +25,8 @@ export class Player {
     const node = new AudioWorkletNode(this.context, 'player', { outputChannelCount: [1] });
     node.port.onmessage = ({ data }) => {
       this.played = data.played;
-      this.onPlaying(data.playing);
+      this.playing = data.playing;
+      this.onReport(data.playing, data.played);
     };
     node.connect(this.context.destination);
     this.node = node;
@@ -45,6 +47,7 @@ export class Player {
   stop(): void {
     this.waiting = [];
     this.played = 0;
+    this.playing = false;
     this.node?.port.postMessage({ type: 'stop' });
   }
 

@@ -1,17 +1,22 @@
 // The conversation: typed and recorded turns over chat completions, hands-free talk over realtime.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { PCM_RATE, streamChat, type RequestMetrics } from '../api';
-import { Microphone } from '../audio/microphone';
+import { streamChat, type RequestMetrics } from '../api';
 import { Player } from '../audio/player';
 import { entry, toApi, type Attachment, type Entry } from '../conversation';
-import { Realtime } from '../realtime';
+import { Talk } from '../talk';
 import { loadSettings, numberOf, saveSettings, type Settings } from '../settings';
 import { Composer } from './Composer';
 import { Message } from './Message';
 import { SettingsPanel } from './SettingsPanel';
 import { Timeline } from './Timeline';
+import { Welcome } from './Welcome';
 
-export function Chat() {
+interface Props {
+  panel: boolean;
+  onPanel(open: boolean): void;
+}
+
+export function Chat({ panel, onPanel }: Props) {
   const [settings, setSettings] = useState<Settings>(loadSettings);
   const [entries, setEntries] = useState<Entry[]>([]);
   const [running, setRunning] = useState(false);
@@ -20,24 +25,32 @@ export function Chat() {
   const [handsFree, setHandsFree] = useState(false);
   const [level, setLevel] = useState(0);
   const [playing, setPlaying] = useState(false);
+  const [played, setPlayed] = useState(0);
+  const [speaking, setSpeaking] = useState(0); // whose sound the player plays
   const player = useRef(new Player());
   const request = useRef<AbortController | null>(null);
-  const talk = useRef<{ realtime: Realtime; microphone: Microphone } | null>(null);
+  const talk = useRef<Talk | null>(null);
   const log = useRef<HTMLDivElement>(null);
 
-  player.current.onPlaying = setPlaying;
+  player.current.onReport = (on, samples) => {
+    setPlaying(on);
+    setPlayed(samples);
+  };
 
   const change = (id: number, update: (e: Entry) => Entry) =>
     setEntries((all) => all.map((e) => (e.id === id ? update(e) : e)));
 
   const send = async (text: string, attachments: Attachment[]) => {
     setProblem('');
+    // What is typed in a hands-free talk belongs to it.
+    if (talk.current && attachments.length === 0) return talk.current.say(text);
+    stop();
     const question = entry('user', text, attachments);
     const answer = entry('assistant', '');
     const history = [...entries, question];
     setEntries([...history, answer]);
+    setSpeaking(answer.id);
     setRunning(true);
-    player.current.stop();
     const controller = new AbortController();
     request.current = controller;
     try {
@@ -81,13 +94,13 @@ export function Chat() {
 
   const stop = () => {
     request.current?.abort();
-    talk.current?.realtime.cancel();
+    talk.current?.cancel();
     player.current.stop();
+    setPlaying(false);
   };
 
   const endTalk = () => {
-    talk.current?.microphone.stop();
-    talk.current?.realtime.close();
+    talk.current?.close();
     talk.current = null;
     setHandsFree(false);
     setRunning(false);
@@ -95,50 +108,32 @@ export function Chat() {
   };
 
   const startTalk = async () => {
+    stop();
     setProblem('');
     setHandsFree(true);
-    let answer: Entry | null = null;
-    let heard: Entry | null = null;
-    const edit = (update: (e: Entry) => Entry) => answer && change(answer.id, update);
-    const realtime = new Realtime(settings.model, settings.voice || undefined, settings.system, {
-      onOpen: () => {},
-      onUserSpeech: (speaking) => {
-        if (!speaking) return;
-        // Barge-in: silence at once; the server hears how much was played.
-        realtime.truncate((1000 * player.current.played) / PCM_RATE);
-        player.current.stop();
-        heard = entry('user', '…');
-        const turn = heard;
-        setEntries((all) => [...all, turn]);
+    const options = {
+      model: settings.model,
+      voice: settings.voice || undefined,
+      instructions: settings.system,
+      temperature: numberOf(settings.temperature),
+      maxTokens: numberOf(settings.maxTokens),
+      history: entries,
+    };
+    const own = new Talk(options, player.current, {
+      onEntry: (e) => {
+        setSpeaking(e.id);
+        setEntries((all) => [...all, e]);
       },
-      onUserTranscript: (text) => heard && change(heard.id, (e) => ({ ...e, text })),
-      onResponse: () => {
-        answer = entry('assistant', '');
-        const turn = answer;
-        setEntries((all) => [...all, turn]);
-        setRunning(true);
-      },
-      onText: (delta) => edit((e) => ({ ...e, text: e.text + delta })),
-      onAudio: (pcm) => {
-        player.current.push(pcm);
-        edit((e) => ({ ...e, audio: [...e.audio, pcm] }));
-      },
-      onDone: (status, m) => {
-        player.current.finish();
-        if (m) setMetrics(m);
-        edit((e) => ({ ...e, state: status === 'completed' ? 'done' : status === 'cancelled' ? 'stopped' : 'failed' }));
-        setRunning(false);
-      },
-      onError: setProblem,
-      onClose: endTalk,
+      onChange: change,
+      onRunning: setRunning,
+      onMetrics: setMetrics,
+      onLevel: setLevel,
+      onProblem: setProblem,
+      onEnd: () => talk.current === own && endTalk(),
     });
-    const microphone = new Microphone((pcm, loudness) => {
-      setLevel(loudness);
-      realtime.append(pcm);
-    });
-    talk.current = { realtime, microphone };
+    talk.current = own;
     try {
-      await microphone.start();
+      await own.start();
     } catch (error) {
       setProblem(`The microphone cannot be used: ${(error as Error).message}`);
       endTalk();
@@ -150,7 +145,11 @@ export function Chat() {
     log.current?.lastElementChild?.scrollIntoView({ block: 'end' });
   }, [entries]);
   useEffect(() => {
-    const escape = (event: KeyboardEvent) => event.key === 'Escape' && stop();
+    const escape = (event: KeyboardEvent) => {
+      if (event.key !== 'Escape') return;
+      if (panel) onPanel(false);
+      else stop();
+    };
     window.addEventListener('keydown', escape);
     return () => window.removeEventListener('keydown', escape);
   });
@@ -158,22 +157,18 @@ export function Chat() {
 
   return (
     <main class="chat">
-      <aside>
-        <SettingsPanel settings={settings} onChange={setSettings} onError={setProblem} />
-        <section aria-label="Last answer">
-          <h2>Stages</h2>
-          <Timeline metrics={metrics} />
-        </section>
-      </aside>
       <section class="conversation" aria-label="Conversation">
-        <div class="log" role="log" aria-live="polite" aria-busy={running} ref={log}>
+        <div class="log" role="log" aria-live="polite" aria-busy={running} tabIndex={0} ref={log}>
           {entries.length === 0 && (
-            <p class="welcome">
-              Ask with the keyboard, hold the button and talk, or go hands-free. Pictures, sounds and videos can be dropped here.
-            </p>
+            <Welcome
+              onAsk={(question) => {
+                void player.current.unlock();
+                void send(question, []);
+              }}
+            />
           )}
           {entries.map((e) => (
-            <Message key={e.id} entry={e} />
+            <Message key={e.id} entry={e} played={playing && e.id === speaking ? played : undefined} />
           ))}
         </div>
         {problem && (
@@ -192,6 +187,14 @@ export function Chat() {
           unlockSound={() => void player.current.unlock()}
         />
       </section>
+      {panel && <div class="backdrop" onClick={() => onPanel(false)} />}
+      <aside class={panel ? 'open' : ''} aria-label="Settings and stages">
+        <SettingsPanel settings={settings} onChange={setSettings} onError={setProblem} />
+        <section aria-label="Last answer">
+          <h2>Stages</h2>
+          <Timeline metrics={metrics} />
+        </section>
+      </aside>
     </main>
   );
 }

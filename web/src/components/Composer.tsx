@@ -3,6 +3,7 @@ import { useRef, useState } from 'preact/hooks';
 import { Microphone, MICROPHONE_RATE } from '../audio/microphone';
 import { wavBlob } from '../audio/player';
 import { asDataUrl, readAttachment, type Attachment } from '../conversation';
+import { Arrow, Cross, Mic, Plus, Square, Waves } from './Icons';
 
 interface Props {
   running: boolean;
@@ -13,6 +14,17 @@ interface Props {
   onHandsFree(on: boolean): void;
   onError(message: string): void;
   unlockSound(): void;
+}
+
+/** Five bars that stand as high as the microphone's sound is loud. */
+function Level({ value }: { value: number }) {
+  return (
+    <span class="level" aria-hidden="true">
+      {[0.5, 0.8, 1, 0.8, 0.5].map((share, i) => (
+        <span key={i} style={{ transform: `scaleY(${Math.max(0.18, Math.min(1, 6 * value * share))})` }} />
+      ))}
+    </span>
+  );
 }
 
 export function Composer(props: Props) {
@@ -102,7 +114,7 @@ export function Composer(props: Props) {
                 aria-label={`Remove ${item.name}`}
                 onClick={() => setAttachments(attachments.filter((_, at) => at !== i))}
               >
-                ×
+                <Cross />
               </button>
             </li>
           ))}
@@ -129,12 +141,12 @@ export function Composer(props: Props) {
             void add(event.currentTarget.files);
             event.currentTarget.value = '';
           }} />
-        <button type="button" onClick={() => files.current?.click()} aria-label="Add a picture, sound or video" title="Add media">
-          +
+        <button type="button" class="round" onClick={() => files.current?.click()} aria-label="Add a picture, sound or video" title="Add a picture, sound or video">
+          <Plus />
         </button>
         <button
           type="button"
-          class={recording ? 'hold active' : 'hold'}
+          class={recording ? 'wide hold active' : 'wide hold'}
           aria-pressed={recording}
           aria-label="Hold to talk"
           title="Hold to talk (or hold Space on this button)"
@@ -152,28 +164,31 @@ export function Composer(props: Props) {
             if (event.key === ' ') void finishRecording();
           }}
         >
-          {recording ? 'Listening…' : 'Hold to talk'}
+          <Mic />
+          <span class="label">{recording ? 'Listening…' : 'Hold to talk'}</span>
         </button>
         <button
           type="button"
-          class={props.handsFree ? 'active' : ''}
+          class={props.handsFree ? 'wide active' : 'wide'}
           aria-pressed={props.handsFree}
+          aria-label="Hands-free"
+          title="Hands-free: talk whenever you like"
           onClick={() => {
             props.unlockSound();
             props.onHandsFree(!props.handsFree);
           }}
         >
-          Hands-free
+          {props.handsFree ? <Level value={props.level} /> : <Waves />}
+          <span class="label">Hands-free</span>
         </button>
-        {props.handsFree && <meter aria-label="Microphone level" min={0} max={0.3} value={props.level} />}
         <span class="space" />
         {props.running ? (
-          <button type="button" class="primary" onClick={props.onStop} title="Stop (Escape)">
-            Stop
+          <button type="button" class="round primary" onClick={props.onStop} aria-label="Stop" title="Stop (Escape)">
+            <Square />
           </button>
         ) : (
-          <button type="submit" class="primary">
-            Send
+          <button type="submit" class="round primary" aria-label="Send" title="Send (Enter)" disabled={!text.trim() && attachments.length === 0}>
+            <Arrow />
           </button>
         )}
       </div>

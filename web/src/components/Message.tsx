@@ -1,8 +1,6 @@
 // One turn of the conversation.
-import { useEffect, useState } from 'preact/hooks';
-import { PCM_RATE } from '../api';
-import { wavBlob } from '../audio/player';
 import type { Attachment, Entry } from '../conversation';
+import { Sound } from './Sound';
 
 function Media({ item }: { item: Attachment }) {
   if (item.kind === 'image') return <img src={item.dataUrl} alt={item.name} />;
@@ -10,28 +8,7 @@ function Media({ item }: { item: Attachment }) {
   return <audio src={item.dataUrl} controls aria-label={item.name} />;
 }
 
-/** The spoken answer once it is complete, to hear again or to save. */
-function Replay({ entry }: { entry: Entry }) {
-  const [url, setUrl] = useState('');
-  const complete = entry.state !== 'running' && entry.audio.length > 0;
-  useEffect(() => {
-    if (!complete) return;
-    const made = URL.createObjectURL(wavBlob(entry.audio, PCM_RATE));
-    setUrl(made);
-    return () => URL.revokeObjectURL(made);
-  }, [complete]);
-  if (!url) return null;
-  return (
-    <div class="replay">
-      <audio src={url} controls aria-label="The answer as sound" />
-      <a href={url} download={`answer-${entry.id}.wav`}>
-        Save
-      </a>
-    </div>
-  );
-}
-
-export function Message({ entry }: { entry: Entry }) {
+export function Message({ entry, played }: { entry: Entry; played: number | undefined }) {
   return (
     <article class={`message ${entry.role}`} aria-label={entry.role === 'user' ? 'You' : 'Model'}>
       {entry.attachments.length > 0 && (
@@ -43,19 +20,19 @@ export function Message({ entry }: { entry: Entry }) {
       )}
       {entry.text && <p class="text">{entry.text}</p>}
       {entry.state === 'running' && !entry.text && (
-        <p class="thinking" aria-label="The model is working">
+        <p class="thinking" role="img" aria-label="The model is working">
           <span />
           <span />
           <span />
         </p>
       )}
-      {entry.state === 'stopped' && <p class="note">Stopped.</p>}
+      <Sound entry={entry} played={played} />
+      {entry.state === 'stopped' && <p class="note">Stopped</p>}
       {entry.error && (
         <p class="error" role="alert">
           {entry.error}
         </p>
       )}
-      <Replay entry={entry} />
     </article>
   );
 }

@@ -46,6 +46,7 @@ export function SettingsPanel({ settings, onChange, onError }: Props) {
 
   return (
     <section class="settings" aria-label="Settings">
+      <h2>Settings</h2>
       <label>
         Model
         <select value={settings.model} onChange={(event) => set({ model: event.currentTarget.value })}>

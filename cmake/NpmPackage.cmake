@@ -1,6 +1,7 @@
-# cmake -DSOURCE=web -DBINARY=dir -P BuildPlayground.cmake: builds the playground in a copy of its sources, so that the
-# source tree stays clean. Packages are installed again only when the lock
-# file has changed; `npm install` and not `npm ci`, which insists on the optional packages of every platform.
+# cmake -DSOURCE=dir -DBINARY=dir [-DSCRIPT=build] -P NpmPackage.cmake: copies a folder with a package.json into the build
+# tree, so that the source tree stays clean, installs its packages there and runs the script. Packages are installed again
+# only when the lock file has changed; `npm install` and not `npm ci`, which insists on the optional packages of every
+# platform.
 file(GLOB sources LIST_DIRECTORIES true ${SOURCE}/*)
 list(FILTER sources EXCLUDE REGEX "/(node_modules|dist)$")
 file(COPY ${sources} DESTINATION ${BINARY})
@@ -14,5 +15,6 @@ if(NOT installed STREQUAL lock)
                   OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
   file(WRITE ${BINARY}/installed.txt ${lock})
 endif()
-execute_process(COMMAND npm run --silent build -- --logLevel=warn WORKING_DIRECTORY ${BINARY}
-                COMMAND_ERROR_IS_FATAL ANY)
+if(SCRIPT)
+  execute_process(COMMAND npm run --silent ${SCRIPT} WORKING_DIRECTORY ${BINARY} COMMAND_ERROR_IS_FATAL ANY)
+endif()

@@ -1,0 +1,89 @@
+// The spoken answer as a waveform: it grows while the answer arrives, shows what has been heard, and plays again.
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { PCM_RATE } from '../api';
+import { peaks } from '../audio/peaks';
+import { wavBlob } from '../audio/player';
+import type { Entry } from '../conversation';
+import { Pause, Play, Save } from './Icons';
+
+const BAR = 4; // width of one bar with its gap
+const HEIGHT = 32;
+
+const clock = (seconds: number) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, '0')}`;
+
+function Waveform({ chunks, heard }: { chunks: Int16Array[]; heard: number }) {
+  const bars = useMemo(() => peaks(chunks), [chunks.length]);
+  const width = bars.length * BAR;
+  return (
+    <svg class="waveform" viewBox={`0 0 ${width} ${HEIGHT}`} style={{ width: `${width}px` }} preserveAspectRatio="none" aria-hidden="true">
+      {bars.map((height, i) => {
+        const tall = Math.max(3, height * HEIGHT);
+        return <rect key={i} class={(i + 0.5) / bars.length <= heard ? 'heard' : ''} x={i * BAR} y={(HEIGHT - tall) / 2} width={BAR - 1.5} height={tall} rx="1.25" />;
+      })}
+    </svg>
+  );
+}
+
+/** `played`: samples that have left the speakers while the answer came; none when it is not being played. */
+export function Sound({ entry, played }: { entry: Entry; played: number | undefined }) {
+  const audio = useRef<HTMLAudioElement>(null);
+  const [url, setUrl] = useState('');
+  const [again, setAgain] = useState(false);
+  const [position, setPosition] = useState(0);
+  const total = entry.audio.reduce((sum, chunk) => sum + chunk.length, 0);
+  const seconds = total / PCM_RATE;
+  const complete = entry.state !== 'running' && total > 0;
+
+  useEffect(() => {
+    if (!complete) return;
+    const made = URL.createObjectURL(wavBlob(entry.audio, PCM_RATE));
+    setUrl(made);
+    return () => URL.revokeObjectURL(made);
+  }, [complete]);
+  useEffect(() => {
+    if (!again) return;
+    let frame = requestAnimationFrame(function follow() {
+      setPosition(audio.current?.currentTime ?? 0);
+      frame = requestAnimationFrame(follow);
+    });
+    return () => cancelAnimationFrame(frame);
+  }, [again]);
+  if (total === 0) return null;
+
+  const toggle = () => (again ? audio.current?.pause() : void audio.current?.play());
+  const heard = played !== undefined && !again ? played / total : seconds > 0 ? position / seconds : 0;
+  return (
+    <div class="sound">
+      {url && (
+        <audio ref={audio} src={url} onPlay={() => setAgain(true)} onPause={() => setAgain(false)}
+          onEnded={() => setPosition(0)} />
+      )}
+      <button type="button" class="round" disabled={!url} aria-label={again ? 'Pause the answer' : 'Play the answer again'} onClick={toggle}>
+        {again ? <Pause /> : <Play />}
+      </button>
+      <span class="track-of-sound">
+        <Waveform chunks={entry.audio} heard={heard} />
+        <input
+          type="range"
+          aria-label="Position in the answer"
+          min="0"
+          max={seconds}
+          step="0.05"
+          disabled={!url}
+          value={position}
+          onInput={(event) => {
+            const to = Number(event.currentTarget.value);
+            if (audio.current) audio.current.currentTime = to;
+            setPosition(to);
+          }}
+        />
+      </span>
+      <span class="time">{clock(seconds)}</span>
+      {url && (
+        <a class="round" href={url} download={`answer-${entry.id}.wav`} aria-label="Save" title="Save as a WAV file">
+          <Save />
+        </a>
+      )}
+    </div>
+  );
+}
