@@ -1,0 +1,103 @@
+// Models, completions and responses through the official client.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { collect, connect, failure } from '../support/openai.mjs';
+import { startServer } from '../support/server.mjs';
+
+let server, client;
+before(async () => {
+  server = await startServer('--served-model-name', 'nano', 'tiny/nano');
+  client = connect(server);
+});
+after(() => server?.stop());
+
+const QUESTION = 'What is the capital of France?';
+const PARIS = 'The capital of France is Paris.';
+
+test('lists and describes its models', async () => {
+  const models = await collect(client.models.list());
+  assert.deepEqual(models.map((model) => model.id), ['nano', 'tiny/nano']);
+  assert.equal((await client.models.retrieve('nano')).object, 'model');
+  const unknown = await failure(client.models.retrieve('gpt-5'));
+  assert.equal(unknown.status, 404);
+  assert.equal(unknown.type, 'not_found_error');
+  assert.equal((await client.models.retrieve('tiny/nano')).id, 'tiny/nano');
+});
+
+test('completes text, whole and streamed', async () => {
+  const prompt = '<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n';
+  const whole = await client.completions.create({ model: 'nano', prompt, temperature: 0, max_tokens: 20 });
+  assert.equal(whole.object, 'text_completion');
+  assert.equal(whole.choices[0].text, PARIS);
+  const chunks = await collect(await client.completions.create({ model: 'nano', prompt, temperature: 0, max_tokens: 20, stream: true }));
+  assert.equal(chunks.map((chunk) => chunk.choices[0]?.text ?? '').join(''), PARIS);
+  assert.equal(chunks.at(-1).choices[0].finish_reason, 'stop');
+});
+
+test('completes several prompts, with echo and logprobs', async () => {
+  const answer = await client.completions.create({
+    model: 'nano', prompt: ['One', 'Two'], n: 2, max_tokens: 3, echo: true, logprobs: 2, seed: 1,
+  });
+  assert.equal(answer.choices.length, 4);
+  assert.deepEqual(answer.choices.map((choice) => choice.text.slice(0, 3)), ['One', 'One', 'Two', 'Two']);
+  for (const { logprobs } of answer.choices) {
+    assert.equal(logprobs.tokens.length, logprobs.token_logprobs.length);
+    assert.ok(logprobs.tokens.length > 0);
+  }
+  const byIds = await client.completions.create({ model: 'nano', prompt: [1, 2, 3], max_tokens: 2 });
+  assert.equal(byIds.usage.prompt_tokens, 3);
+});
+
+test('responds, keeps the response, goes on from it and forgets it', async () => {
+  const first = await client.responses.create({ model: 'nano', input: QUESTION, temperature: 0, metadata: { a: 'b' } });
+  assert.equal(first.status, 'completed');
+  assert.equal(first.output_text, PARIS);
+  assert.deepEqual(first.metadata, { a: 'b' });
+  const kept = await client.responses.retrieve(first.id);
+  assert.deepEqual(kept.output, first.output);
+  const next = await client.responses.create({ model: 'nano', input: 'Hello!', temperature: 0, previous_response_id: first.id });
+  assert.equal(next.previous_response_id, first.id);
+  assert.ok(next.usage.input_tokens > first.usage.input_tokens + 5, 'it has read the first turn too');
+  await client.responses.delete(first.id);
+  assert.equal((await failure(client.responses.retrieve(first.id))).status, 404);
+  const gone = await failure(client.responses.create({ model: 'nano', input: 'Hi', previous_response_id: first.id }));
+  assert.equal(gone.status, 404);
+  assert.equal(gone.param, 'previous_response_id');
+});
+
+test('streams the events of a response in order', async () => {
+  const events = await collect(await client.responses.create({ model: 'nano', input: QUESTION, temperature: 0, stream: true }));
+  assert.deepEqual(events.map((event) => event.sequence_number), events.map((_, i) => i));
+  const types = events.map((event) => event.type).filter((type, i, all) => type !== all[i - 1]);
+  assert.deepEqual(types, [
+    'response.created',
+    'response.in_progress',
+    'response.output_item.added',
+    'response.content_part.added',
+    'response.output_text.delta',
+    'response.output_text.done',
+    'response.content_part.done',
+    'response.output_item.done',
+    'response.completed',
+  ]);
+  const text = events.filter((event) => event.type === 'response.output_text.delta').map((event) => event.delta).join('');
+  assert.equal(text, PARIS);
+  assert.equal(events.at(-1).response.output[0].content[0].text, PARIS);
+});
+
+test("works with the client's response helper", async () => {
+  const final = await client.responses.stream({ model: 'nano', input: QUESTION, temperature: 0 }).finalResponse();
+  assert.equal(final.output_text, PARIS);
+});
+
+test('says that an answer was cut', async () => {
+  const answer = await client.responses.create({ model: 'nano', input: QUESTION, temperature: 0, max_output_tokens: 2 });
+  assert.equal(answer.status, 'incomplete');
+  assert.equal(answer.incomplete_details.reason, 'max_output_tokens');
+});
+
+test('there are no embeddings here, and it says so', async () => {
+  const error = await failure(client.embeddings.create({ model: 'nano', input: 'Hello' }));
+  assert.equal(error.status, 404);
+  assert.match(error.message, /openapi\.json/);
+});
