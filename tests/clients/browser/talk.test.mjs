@@ -1,0 +1,147 @@
+// The playground as a person uses it: typing, talking, dropping a picture, hearing the answer.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { heardSeconds, openBrowser, openPage } from '../support/browser.mjs';
+import { startServer, until } from '../support/server.mjs';
+import { MEDIA, padded, spoken } from '../support/sound.mjs';
+
+let server;
+before(async () => (server = await startServer()));
+after(() => server?.stop());
+
+/** Runs `use` with a page; nothing may have gone to the console as an error. */
+async function withPage(use, { sound, ...options } = {}) {
+  const { browser, close } = await openBrowser({ sound });
+  try {
+    const page = await openPage(browser, server, options);
+    await use(page);
+    assert.deepEqual(page.problems, []);
+  } finally {
+    await close();
+  }
+}
+
+const box = (page) => page.getByRole('textbox', { name: 'Message', exact: true });
+const answers = (page) => page.getByRole('article', { name: 'Model' });
+const questions = (page) => page.getByRole('article', { name: 'You' });
+
+async function ask(page, text) {
+  await box(page).fill(text);
+  await page.getByRole('button', { name: 'Send' }).click();
+}
+
+/** Waits until the worklet has put out all that the last answer has, and it has come through to the speakers. */
+async function heardToTheEnd(page) {
+  const sound = answers(page).last().locator('audio');
+  await sound.waitFor({ state: 'attached' });
+  await until(() => sound.evaluate((audio) => audio.readyState > 0), 'the answer cannot be replayed');
+  const length = await sound.evaluate((audio) => audio.duration);
+  assert.ok(length > 1, `${length} s of speech`);
+  const all = Math.round(24000 * length);
+  await until(() => page.evaluate((samples) => window.heard.played >= samples, all), `not all of ${length} s was played`);
+  // The meter in the page may miss blocks when the machine is busy, and some samples of speech are zero.
+  await until(async () => (await heardSeconds(page)) > 0.6 * length, `only a part of ${length} s was heard`);
+  return length;
+}
+
+test('type and hear', async () => {
+  await withPage(async (page) => {
+    assert.equal(await heardSeconds(page).catch(() => 0), 0);
+    await ask(page, 'What is the capital of France?');
+    await answers(page).getByText('The capital of France is Paris.').waitFor();
+    const length = await heardToTheEnd(page);
+    const energy = await page.evaluate(() => window.heard.energy);
+    assert.ok(energy / (24000 * length) > 1e-4, 'it is no silence');
+    // The timeline says what each stage did.
+    const stages = page.getByRole('list', { name: 'Stages over time' });
+    for (const stage of ['thinker', 'talker', 'code2wav']) {
+      await stages.getByRole('img', { name: new RegExp(`^${stage}: waited`) }).waitFor();
+    }
+    await page.getByText('TTFA', { exact: true }).waitFor();
+    // The next turn knows the one before it.
+    const posted = page.waitForRequest((request) => request.method() === 'POST');
+    await ask(page, 'Hello!');
+    const { messages } = (await posted).postDataJSON();
+    assert.deepEqual(messages.map((message) => message.role), ['user', 'assistant', 'user']);
+  });
+});
+
+test('hold to talk, and hear', async () => {
+  const question = spoken('ask_legs');
+  await withPage(
+    async (page) => {
+      const button = page.getByRole('button', { name: 'Hold to talk' });
+      await button.hover();
+      await page.mouse.down();
+      await page.waitForTimeout((1000 * question.samples.length) / question.rate + 600);
+      await page.mouse.up();
+      await questions(page).locator('audio').waitFor({ state: 'attached' });
+      await heardToTheEnd(page);
+      assert.match(await answers(page).last().innerText(), /legs|spider|eight/i);
+    },
+    { sound: padded(question, 0.1, 5) },
+  );
+});
+
+test('talk hands-free: the question is written down and answered aloud', async () => {
+  await withPage(
+    async (page) => {
+      await page.getByRole('button', { name: 'Hands-free' }).click();
+      await questions(page).getByText(/spider/i).waitFor();
+      await answers(page).getByText('A spider has eight legs.').waitFor();
+      await heardToTheEnd(page);
+      await page.getByRole('button', { name: 'Hands-free' }).click();
+      assert.equal(await page.getByRole('button', { name: 'Hands-free' }).getAttribute('aria-pressed'), 'false');
+    },
+    { sound: padded(spoken('ask_legs'), 1, 30) },
+  );
+  await server.idle();
+});
+
+test('drop a picture and ask about it', async () => {
+  await withPage(async (page) => {
+    const dropped = await page.evaluateHandle((base64) => {
+      const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([bytes], 'above.png', { type: 'image/png' }));
+      return transfer;
+    }, readFileSync(join(MEDIA, 'above.png')).toString('base64'));
+    await page.locator('form.composer').dispatchEvent('drop', { dataTransfer: dropped });
+    await page.getByRole('list', { name: 'To be sent' }).getByText('above.png').waitFor();
+    await ask(page, 'Describe this picture.');
+    await answers(page).getByText('There is a green triangle above a purple circle.').waitFor();
+    assert.equal(await questions(page).getByRole('img', { name: 'above.png' }).count(), 1);
+    // What is no picture, sound or video is refused in a sentence.
+    const text = await page.evaluateHandle(() => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File(['a'], 'notes.txt', { type: 'text/plain' }));
+      return transfer;
+    });
+    await page.locator('form.composer').dispatchEvent('drop', { dataTransfer: text });
+    await page.getByRole('alert').getByText('notes.txt is text/plain').waitFor();
+  });
+});
+
+test('stop in the middle: the sound ends and so does the request', async () => {
+  await withPage(async (page) => {
+    // An answer that would go on.
+    await page.route('**/v1/chat/completions', (route) => {
+      const body = { ...route.request().postDataJSON(), ignore_eos: true, max_tokens: 20_000 };
+      return route.continue({ postData: JSON.stringify(body) });
+    });
+    await ask(page, 'Count from one to ten.');
+    await until(async () => (await heardSeconds(page)) > 0.3, 'nothing was heard');
+    assert.equal(await server.total('vllm:num_requests_running'), 1);
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await answers(page).getByText('Stopped').waitFor();
+    await server.idle();
+    assert.ok((await server.total('vllm:request_success_total', 'finished_reason="abort"')) >= 1);
+    await page.getByRole('button', { name: 'Send' }).waitFor();
+    const before = await heardSeconds(page);
+    await page.waitForTimeout(400);
+    const later = await heardSeconds(page);
+    assert.ok(later - before < 0.2, `${later - before} s were still heard`);
+  });
+});
