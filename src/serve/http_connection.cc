@@ -179,14 +179,14 @@ class Connection {
     co_return co_await answer(parser);
   }
 
-  net::awaitable<bool> refuse_unparsed(beast::error_code error) {
+  net::awaitable<bool> refuse_unparsed(beast::error_code error, HttpRequest head = {}) {
     if (error == http::error::end_of_stream || error == net::error::operation_aborted ||
         error == net::error::connection_reset || error == http::error::partial_message) {
       co_return false;
     }
     HttpResponse response = error_response(parse_error(error, options_));
     if (const int status = parse_error_status(error)) response.status = status;
-    co_return co_await refuse({}, std::move(response));
+    co_return co_await refuse(head, std::move(response));
   }
 
   // Answers without reading on; what the client still sends is not looked at.
@@ -207,7 +207,11 @@ class Connection {
 
   net::awaitable<bool> answer(Parser& parser) {
     Result<HttpRequest> taken = take_head(parser);
-    if (!taken) co_return co_await refuse({}, error_response(taken.error()));
+    if (!taken) {
+      HttpRequest bare;  // with the method, since an answer to HEAD has no body
+      bare.method = std::string(parser.get().method_string());
+      co_return co_await refuse(bare, error_response(taken.error()));
+    }
     HttpRequest& request = *taken;
     const bool upgrade = beast::websocket::is_upgrade(parser.get());
     const Router::Match match = context_->router.match(request, upgrade);
@@ -247,7 +251,7 @@ class Connection {
     }
     const auto [error, count] = co_await http::async_read(stream_, buffer_, parser, kUse);
     if (!error) co_return true;
-    co_await refuse_unparsed(error);
+    co_await refuse_unparsed(error, request);
     co_return false;
   }
 

@@ -100,7 +100,9 @@ class SpeechBytes {
     return encoder_->append(stretch_->append(audio.samples));
   }
   Result<std::string> finish() {
-    if (!encoder_) return internal_error("The model has produced no sound.");
+    if (!encoder_) {
+      return invalid_argument("`input` has nothing that the model would say.").with_param("input");
+    }
     TUTTI_ASSIGN_OR_RETURN(std::string bytes, encoder_->append(stretch_->finish()));
     TUTTI_ASSIGN_OR_RETURN(const std::string rest, encoder_->finish());
     return bytes + rest;

@@ -1,5 +1,6 @@
 // Keys, limits and clients that go away, through the official client.
 import assert from 'node:assert/strict';
+import net from 'node:net';
 import { after, before, test } from 'node:test';
 import { connect, failure } from '../support/openai.mjs';
 import { startServer } from '../support/server.mjs';
@@ -29,6 +30,20 @@ test('a body over the limit is a 413', async () => {
   );
   assert.equal(error.status, 413);
   assert.match(error.message, /--max-body-mb/);
+});
+
+test('HEAD is answered without a body, also when it is refused', async () => {
+  for (const [path, status] of [['/health', 200], ['/v1/models', 401], ['/%zz', 400], ['/nothing', 404]]) {
+    const bytes = await new Promise((resolve, reject) => {
+      const socket = net.connect(server.port, '127.0.0.1', () => socket.write(`HEAD ${path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n`));
+      let text = '';
+      socket.on('data', (piece) => (text += piece));
+      socket.on('end', () => resolve(text));
+      socket.on('error', reject);
+    });
+    assert.ok(bytes.startsWith(`HTTP/1.1 ${status} `), bytes);
+    assert.equal(bytes.indexOf('\r\n\r\n'), bytes.length - 4, bytes);
+  }
 });
 
 test('the request of a client that leaves a stream is aborted', async () => {

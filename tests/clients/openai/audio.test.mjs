@@ -93,6 +93,10 @@ test('wrong sounds and fields are refused with a sentence', async () => {
     assert.equal(error.status, 400);
     assert.equal(error.param, param);
   }
+  // The model's own end token: nothing is left to say.
+  const silent = await failure(client.audio.speech.create({ ...REQUEST, input: '<|im_end|>' }));
+  assert.equal(silent.status, 400);
+  assert.equal(silent.param, 'input');
   const unknown = await failure(client.audio.speech.create({ ...REQUEST, model: 'tts-1' }));
   assert.equal(unknown.status, 404);
 });
