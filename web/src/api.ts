@@ -1,4 +1,6 @@
 // The page's side of the HTTP API: streamed chat completions, models, voices, health, metrics.
+import { decodePcm16 } from './audio/pcm';
+import { readEvents } from './events';
 
 export type Role = 'system' | 'user' | 'assistant';
 
@@ -59,8 +61,6 @@ export interface ChatHandlers {
   onMetrics(metrics: RequestMetrics): void;
 }
 
-export const PCM_RATE = 24000;
-
 export class ApiError extends Error {
   constructor(message: string, readonly status: number) {
     super(message);
@@ -115,35 +115,6 @@ export async function metricsText(): Promise<string> {
   return response.text();
 }
 
-/** Yields the data of each server-sent event until the stream's end. */
-async function* events(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let buffer = '';
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    buffer += value;
-    let end: number;
-    while ((end = buffer.indexOf('\n\n')) >= 0) {
-      const data = buffer
-        .slice(0, end)
-        .split('\n')
-        .filter((line) => line.startsWith('data:'))
-        .map((line) => line.slice(5).trimStart())
-        .join('\n');
-      buffer = buffer.slice(end + 2);
-      if (data) yield data;
-    }
-  }
-}
-
-export function decodePcm16(base64: string): Int16Array {
-  const binary = atob(base64);
-  const bytes = new Uint8Array(binary.length & ~1);
-  for (let i = 0; i < bytes.length; ++i) bytes[i] = binary.charCodeAt(i);
-  return new Int16Array(bytes.buffer);
-}
-
 export async function streamChat(options: ChatOptions, handlers: ChatHandlers, signal: AbortSignal): Promise<void> {
   const { speech, voice, ...rest } = options;
   const response = await fetch('/v1/chat/completions', {
@@ -160,7 +131,7 @@ export async function streamChat(options: ChatOptions, handlers: ChatHandlers, s
     }),
   });
   if (!response.ok || !response.body) return fail(response);
-  for await (const data of events(response.body)) {
+  for await (const data of readEvents(response.body)) {
     if (data === '[DONE]') return;
     const chunk = JSON.parse(data);
     if (chunk.error) throw new ApiError(chunk.error.message, 500);

@@ -1,5 +1,6 @@
 // Hands-free talk over /v1/realtime: the microphone streams in, the server decides who is speaking.
-import { decodePcm16, getApiKey, type RequestMetrics } from './api';
+import { getApiKey, type RequestMetrics } from './api';
+import { decodePcm16 } from './audio/pcm';
 import type { Entry } from './conversation';
 
 export interface RealtimeOptions {

@@ -1,5 +1,6 @@
 // Hands-free talk: the microphone into /v1/realtime, the answers out of the speakers, the turns onto the page.
-import { PCM_RATE, type RequestMetrics } from './api';
+import type { RequestMetrics } from './api';
+import { PCM_RATE } from './audio/pcm';
 import { Microphone } from './audio/microphone';
 import type { Player } from './audio/player';
 import { entry, type Entry } from './conversation';

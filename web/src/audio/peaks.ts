@@ -1,5 +1,5 @@
 // The outline of a sound for the eye: the loudest sample of each of a few equal parts.
-import { PCM_RATE } from '../api';
+import { PCM_RATE } from './pcm';
 
 const MOST_BARS = 64;
 const SAMPLES_PER_BAR = 0.06 * PCM_RATE; // a short answer has fewer bars, not wider ones

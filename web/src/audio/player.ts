@@ -1,5 +1,5 @@
 // Gapless playback of PCM while it arrives: chunks go to an AudioWorklet that plays them end to end.
-import { PCM_RATE } from '../api';
+import { PCM_RATE } from './pcm';
 import workletUrl from './player-worklet.js?url';
 
 export class Player {

@@ -1,6 +1,6 @@
 // The spoken answer as a waveform: it grows while the answer arrives, shows what has been heard, and plays again.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { PCM_RATE } from '../api';
+import { PCM_RATE } from '../audio/pcm';
 import { peaks } from '../audio/peaks';
 import { wavBlob } from '../audio/player';
 import type { Entry } from '../conversation';

@@ -1,0 +1,67 @@
+// The page's own logic, without a browser.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readEvents } from '../src/events';
+import { peaks } from '../src/audio/peaks';
+import { entry, toApi } from '../src/conversation';
+import { parseMetrics, total } from '../src/prometheus';
+
+const stream = (...pieces: Uint8Array[]) =>
+  new ReadableStream<Uint8Array<ArrayBuffer>>({
+    start(controller) {
+      for (const piece of pieces) controller.enqueue(piece as Uint8Array<ArrayBuffer>);
+      controller.close();
+    },
+  });
+
+async function all(body: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<string[]> {
+  const out: string[] = [];
+  for await (const data of readEvents(body)) out.push(data);
+  return out;
+}
+
+test('events come out whole, wherever the network has cut them', async () => {
+  const bytes = new TextEncoder().encode('id: 1\ndata: {"a":"ünï"}\n\n: a comment\n\ndata: one\ndata: two\n\ndata: [DONE]\n\n');
+  const wanted = ['{"a":"ünï"}', 'one\ntwo', '[DONE]'];
+  assert.deepEqual(await all(stream(bytes)), wanted);
+  for (let cut = 1; cut < bytes.length; ++cut) {
+    assert.deepEqual(await all(stream(bytes.slice(0, cut), bytes.slice(cut))), wanted);
+  }
+  // What has no end was cut off, and is no event.
+  assert.deepEqual(await all(stream(new TextEncoder().encode('data: half'))), []);
+});
+
+test('the conversation goes to the API without what failed', () => {
+  const picture = { kind: 'image' as const, name: 'a.png', dataUrl: 'data:image/png;base64,AA' };
+  const sound = { kind: 'audio' as const, name: 'Recording', dataUrl: 'data:audio/mpeg;base64,BB' };
+  const failed = { ...entry('assistant', ''), state: 'failed' as const };
+  const said = { ...entry('assistant', 'A dog.'), state: 'stopped' as const };
+  const messages = toApi([entry('user', 'What?', [picture]), failed, said, entry('user', '', [sound])], 'Be brief.');
+  assert.deepEqual(messages, [
+    { role: 'system', content: 'Be brief.' },
+    { role: 'user', content: [{ type: 'image_url', image_url: { url: picture.dataUrl } }, { type: 'text', text: 'What?' }] },
+    { role: 'assistant', content: 'A dog.' },
+    { role: 'user', content: [{ type: 'input_audio', input_audio: { data: 'BB', format: 'mp3' } }] },
+  ]);
+});
+
+test('metrics are read with their labels, and summed', () => {
+  const text = '# HELP a b\n# TYPE a counter\na{x="1",y="say \\"hi\\", {you}"} 2\na{x="2"} 3.5e1\nab 7\na_count 1\nbroken\n';
+  const samples = parseMetrics(text);
+  assert.equal(samples.length, 4);
+  assert.equal(samples[0]!.labels.y, 'say "hi", {you}');
+  assert.equal(total(samples, 'a'), 37);
+  assert.equal(total(samples, 'a', { x: '2' }), 35);
+  assert.equal(total(samples, 'ab'), 7);
+});
+
+test('a waveform has the outline of its sound', () => {
+  assert.deepEqual(peaks([]), []);
+  const quiet = new Int16Array(24000).fill(100);
+  const loud = new Int16Array(24000).fill(-20000);
+  const bars = peaks([quiet, loud]);
+  assert.equal(bars.length, 34);
+  assert.ok(bars.slice(0, 16).every((height) => height < 0.01));
+  assert.ok(bars.slice(18).every((height) => height === 1));
+  assert.equal(peaks(Array.from({ length: 60 }, () => loud)).length, 64);
+});
