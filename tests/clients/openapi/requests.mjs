@@ -19,6 +19,7 @@ const HINTS = {
   data: (random) => random.pick([SOUND.toString('base64'), 'AAAA', '']),
   voice: (random) => random.pick(['nora', 'hugo', { id: 'nora' }]),
   input: () => 'Hello',
+  instructions: () => 'Speak slowly.',
   prompt: () => 'Hello',
   max_tokens: (random) => random.between(1, 6),
   max_completion_tokens: (random) => random.between(1, 6),
