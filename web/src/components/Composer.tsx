@@ -86,7 +86,7 @@ export function Composer(props: Props) {
 
   return (
     <form
-      class={dragging ? 'composer dragging' : 'composer'}
+      class={`composer ${dragging ? 'dragging' : ''} ${props.handsFree ? 'hands-free' : ''}`}
       onSubmit={(event) => {
         event.preventDefault();
         send();
