@@ -25,6 +25,7 @@ const FORMATS = {
   flac: ['audio/flac', (bytes) => bytes.toString('latin1', 0, 4) === 'fLaC'],
   opus: ['audio/ogg', ogg],
   mp3: ['audio/mpeg', mp3],
+  aac: ['audio/aac', (bytes) => bytes[0] === 0xff && (bytes[1] & 0xf6) === 0xf0], // ADTS
   pcm: ['audio/pcm', (bytes) => bytes.length % 2 === 0],
 };
 
