@@ -117,7 +117,7 @@ Result<std::unique_ptr<net::ssl::context>> make_tls(const HttpServerOptions& opt
 class Server final : public HttpServer {
  public:
   explicit Server(ServerContextPtr context)
-      : context_(std::move(context)), acceptor_(context_->io) {}
+      : context_(std::move(context)), acceptor_(net::make_strand(context_->io)) {}
   ~Server() override { stop(0); }
 
   Status open() {
@@ -142,7 +142,7 @@ class Server final : public HttpServer {
                                      options.host, error.message()));
     }
     port_ = acceptor_.local_endpoint(error).port();
-    net::co_spawn(context_->io, accept_loop(context_, acceptor_), net::detached);
+    net::co_spawn(acceptor_.get_executor(), accept_loop(context_, acceptor_), net::detached);
     for (int32_t i = 0; i < std::max(1, options.num_threads); ++i) {
       threads_.emplace_back([this, i] {
         set_thread_name(fmt::format("http-{}", i));
@@ -158,7 +158,7 @@ class Server final : public HttpServer {
   void stop(double grace_s) override {
     if (threads_.empty()) return;
     context_->stopping.store(true);
-    net::post(context_->io, [this] {
+    net::post(acceptor_.get_executor(), [this] {
       boost::system::error_code ignored;
       acceptor_.close(ignored);
     });
@@ -178,7 +178,7 @@ class Server final : public HttpServer {
 
  private:
   const ServerContextPtr context_;
-  tcp::acceptor acceptor_;
+  tcp::acceptor acceptor_;  // on a strand: the loop uses it, and stop() closes it
   uint16_t port_ = 0;
   std::vector<std::thread> threads_;
 };
