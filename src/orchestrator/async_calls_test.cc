@@ -60,6 +60,25 @@ TEST_F(AsyncCallsTest, AddRequestAsyncWaitsForRoomOnlyAsLongAsAsked) {
   EXPECT_EQ(read_until_end("c").finish_reason, FinishReason::kStop);
 }
 
+TEST_F(AsyncCallsTest, ARequestThatIsAbortedBeforeItIsInTheQueueEnds) {
+  const auto gate = std::make_shared<Gate>();
+  EngineOptions options;
+  options.request_queue_size = 1;
+  options.max_live_requests = 1;
+  start({gated(gate)}, options);
+  ASSERT_TRUE(engine_->add_request(request("live", 1)).ok());
+  gate->wait_for(1);
+  ASSERT_TRUE(engine_->add_request(request("queued", 1)).ok());
+  Answer<Status> patient;
+  AddRequest waits = request("c", 1);
+  waits.queue_timeout_s = 30;
+  engine_->add_request_async(waits, patient.done());
+  ASSERT_TRUE(engine_->abort({"c"}).ok());
+  gate->open();
+  EXPECT_TRUE(patient.get().ok());
+  EXPECT_EQ(read_until_end("c").finish_reason, FinishReason::kAbort);
+}
+
 TEST_F(AsyncCallsTest, AbortAsyncCompletesWhenAllStagesHaveLetGo) {
   const auto gate = std::make_shared<Gate>();
   std::vector<FakeOptions> stages(3);

@@ -47,7 +47,7 @@ void AsyncOmniEngineImpl::add_streaming_update_async(StreamingUpdate update,
 }
 
 Status AsyncOmniEngineImpl::abort(const std::vector<std::string>& request_ids) {
-  std::vector<RequestKey> keys = live_.keys(request_ids);
+  std::vector<RequestKey> keys = live_.to_abort(request_ids);
   if (!keys.empty()) post(AbortMessage{std::move(keys)});
   return {};
 }
@@ -57,7 +57,7 @@ void AsyncOmniEngineImpl::abort_async(std::vector<std::string> request_ids,
   // The orchestrator answers in any case, after its own bound at the latest.
   calls_.call_async(
       TimePoint::max(),
-      [this, keys = live_.keys(request_ids)](uint64_t ticket) {
+      [this, keys = live_.to_abort(request_ids)](uint64_t ticket) {
         return post(AbortMessage{keys, ticket});
       },
       [done = std::move(done)](Result<RpcOutput> answer) {

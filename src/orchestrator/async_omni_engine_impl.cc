@@ -194,6 +194,7 @@ void AsyncOmniEngineImpl::start_intake(const EngineOptions& options) {
                                                   std::move(limits));
   RequestIntake::Hooks hooks{
       .post = [this](UpdateMessage update) { return post(std::move(update)); },
+      .abort = [this](RequestKey key) { post(AbortMessage{{key}}); },
       .accepted = [this](const AcceptedRequest& request) { timeline_->accepted(request); },
       .not_accepted = [this](RequestKey key) { timeline_->not_accepted(key); }};
   intake_ = std::make_unique<RequestIntake>(*processor_, loras_, live_, requests_, workers_,

@@ -51,13 +51,14 @@ std::shared_ptr<LiveRequest> LiveRequests::find(const std::string& request_id) c
   return found == requests_.end() ? nullptr : found->second;
 }
 
-std::vector<RequestKey> LiveRequests::keys(const std::vector<std::string>& request_ids) const {
-  const std::lock_guard lock(mutex_);
+std::vector<RequestKey> LiveRequests::to_abort(const std::vector<std::string>& request_ids) {
   std::vector<RequestKey> out;
   for (const std::string& id : request_ids) {
-    if (const auto found = requests_.find(id); found != requests_.end()) {
-      out.push_back(found->second->key);
-    }
+    const std::shared_ptr<LiveRequest> request = find(id);
+    if (!request) continue;
+    const std::lock_guard lock(request->mutex);
+    request->abort_wanted = !request->enqueued;
+    out.push_back(request->key);
   }
   return out;
 }

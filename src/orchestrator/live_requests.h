@@ -47,6 +47,8 @@ struct LiveRequest {
   bool resumable = false;      // guarded by mutex, as all below
   bool last_given = false;     // the last segment
   bool ended = false;          // its terminal message is on the way, or it was refused
+  bool enqueued = false;       // the orchestrator knows of it
+  bool abort_wanted = false;   // before it did
   int32_t segments_given = 0;  // the request itself and its updates
   bool answers_last = true;    // the segment sent last is to be answered
   // As the request began.
@@ -60,8 +62,9 @@ class LiveRequests {
   std::shared_ptr<LiveRequest> insert(const std::string& request_id, RequestKey key);
   void erase(const std::string& request_id);
   std::shared_ptr<LiveRequest> find(const std::string& request_id) const;
-  // Of those that are live.
-  std::vector<RequestKey> keys(const std::vector<std::string>& request_ids) const;
+  // Of those that are live. Ones that the orchestrator does not know yet are marked, so that they
+  // are aborted when it does.
+  std::vector<RequestKey> to_abort(const std::vector<std::string>& request_ids);
   // `message` has been emitted: after a terminal one the request takes no updates.
   void emitted(const EngineMessage& message);
   // The caller has seen `message`: after a terminal one the id is free again.

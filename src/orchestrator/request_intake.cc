@@ -104,6 +104,14 @@ Status RequestIntake::settle(Adding& adding, Status status) {
       adding.live->ended = true;
     }
     live_.erase(adding.id);
+  } else {
+    bool abort = false;
+    {
+      const std::lock_guard lock(adding.live->mutex);
+      adding.live->enqueued = true;
+      abort = adding.live->abort_wanted;
+    }
+    if (abort) hooks_.abort(adding.live->key);
   }
   adding.live->turns.finish(0);
   return status;

@@ -25,6 +25,8 @@ class RequestIntake {
   struct Hooks {
     // Hands an update to the orchestrator; false: it has ended.
     std::function<bool(UpdateMessage)> post;
+    // A request that has just been enqueued is to be aborted.
+    std::function<void(RequestKey)> abort;
     // A request is about to be enqueued / was not, after all.
     std::function<void(const AcceptedRequest&)> accepted;
     std::function<void(RequestKey)> not_accepted;
