@@ -146,11 +146,11 @@ void handle_detokenize(const Services& s, HttpRequest http, HttpReplyPtr reply) 
 using Done = std::function<void(const json::object& kwargs)>;  // every replica has done it
 
 // Runs a control method and answers with what every replica said; the first error fails the call.
-void control(const Services& s, std::string method, json::object kwargs, Done done,
-             HttpReplyPtr reply) {
+void control(const Services& s, std::string method, json::object kwargs,
+             std::vector<int32_t> stage_ids, Done done, HttpReplyPtr reply) {
   const std::string given = kwargs.empty() ? "" : json::serialize(kwargs);
   s.model.engine().collective_rpc_async(
-      std::move(method), kControlTimeout_s, "", given, {},
+      std::move(method), kControlTimeout_s, "", given, std::move(stage_ids),
       [reply, kwargs = std::move(kwargs),
        done = std::move(done)](Result<std::vector<RpcResult>> results) {
         if (!results) return reply->send(error_response(results.error()));
@@ -176,9 +176,10 @@ struct ControlField {
 
 // The body's fields as the method's keyword arguments.
 HttpHandler control_handler(const Services& s, std::string method, std::vector<ControlField> known,
-                            Done done = nullptr) {
-  return [&s, method = std::move(method), known = std::move(known), done = std::move(done)](
-             HttpRequest http, HttpReplyPtr reply) {
+                            std::vector<int32_t> stage_ids = {}, Done done = nullptr) {
+  return [&s, method = std::move(method), known = std::move(known),
+          stage_ids = std::move(stage_ids),
+          done = std::move(done)](HttpRequest http, HttpReplyPtr reply) {
     json::object kwargs;
     Status error;
     if (!http.body.empty()) {
@@ -207,13 +208,18 @@ HttpHandler control_handler(const Services& s, std::string method, std::vector<C
       }
     }
     if (!error.ok()) return reply->send(error_response(error));
-    control(s, method, std::move(kwargs), done, std::move(reply));
+    control(s, method, std::move(kwargs), stage_ids, done, std::move(reply));
   };
 }
 
 void add_adapter_routes(Router& router, const Services& s) {
   using Kind = ControlField::Kind;
   Adapters& adapters = s.model.adapters();
+  // The other stages have no maps that adapters could change.
+  std::vector<int32_t> stages;
+  for (int32_t stage = 0; stage < s.model.engine().num_stages(); ++stage) {
+    if (s.model.engine().stage_metadata()[stage].stage_type == "llm") stages.push_back(stage);
+  }
   const auto text = [](const json::object& kwargs, const char* name) {
     return std::string(kwargs.at(name).as_string());
   };
@@ -221,11 +227,11 @@ void add_adapter_routes(Router& router, const Services& s) {
       "POST", "/v1/load_lora_adapter",
       control_handler(s, "add_lora",
                       {{"lora_name", Kind::kString, true}, {"lora_path", Kind::kString, true}},
-                      [&adapters, text](const json::object& kwargs) {
+                      stages, [&adapters, text](const json::object& kwargs) {
                         adapters.add(text(kwargs, "lora_name"), text(kwargs, "lora_path"));
                       }));
   router.add("POST", "/v1/unload_lora_adapter",
-             control_handler(s, "remove_lora", {{"lora_name", Kind::kString, true}},
+             control_handler(s, "remove_lora", {{"lora_name", Kind::kString, true}}, stages,
                              [&adapters, text](const json::object& kwargs) {
                                adapters.remove(text(kwargs, "lora_name"));
                              }));
