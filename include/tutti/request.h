@@ -82,6 +82,9 @@ struct ChatPrompt {
   std::string tools_json = {};            // JSON array, or empty
   std::string template_kwargs_json = {};  // JSON object with further template variables, or empty
   bool add_generation_prompt = true;
+  // The last message is not at its end: nothing closes it, and what follows goes on with it, the
+  // answer or the first message of a further segment. No generation prompt then.
+  bool continue_final_message = false;
   // Lay a clip's sound between its frames, as one stream.
   bool use_audio_in_video = false;
 };

@@ -76,6 +76,8 @@ struct PromptOptions {
   bool continues = false;
   // It follows an answer, whose turn is not closed yet, rather than input that got none.
   bool after_answer = false;
+  // Its first message goes on with the one that the segment before left open.
+  bool in_message = false;
 };
 
 // A model's stages and everything of it that is not a network. Immutable after loading.

@@ -36,10 +36,25 @@ Status check_embeds(const EmbedsPrompt& prompt) {
       .with_param("prompt");
 }
 
-// What nobody answers does not end with the beginning of an answer.
-void close_silent_turn(const RequestSegment& segment, Prompt& prompt) {
+// What nobody answers does not end with the beginning of an answer; its last message may stay open.
+void close_silent_turn(RequestSegment& segment, Prompt& prompt) {
   auto* chat = std::get_if<ChatPrompt>(&prompt);
-  if (chat && is_silent(segment)) chat->add_generation_prompt = false;
+  if (!chat || !is_silent(segment)) return;
+  chat->add_generation_prompt = false;
+  if (chat->continue_final_message && !chat->messages.empty())
+    segment.open_role = chat->messages.back().role;
+}
+
+// A message that was left open is the first one of the next segment.
+Status check_open_message(const std::string& open_role, const Prompt& prompt) {
+  const auto* chat = std::get_if<ChatPrompt>(&prompt);
+  if (open_role.empty() || !chat || chat->messages.empty()) return {};
+  const std::string& role = chat->messages.front().role;
+  if (role == open_role) return {};
+  return invalid_argument(fmt::format("The first message is of '{}'; the one that was left open is "
+                                      "of '{}'.",
+                                      role, open_role))
+      .with_param("messages");
 }
 
 }  // namespace
@@ -287,6 +302,8 @@ Result<RequestSegment> RequestProcessor::process(StreamingUpdate update,
   PromptOptions options;
   options.continues = true;
   options.after_answer = began.after_answer;
+  options.in_message = !began.open_role.empty();
+  TUTTI_RETURN_IF_ERROR(check_open_message(began.open_role, update.prompt));
   close_silent_turn(segment, update.prompt);
   TUTTI_ASSIGN_OR_RETURN(segment.input, stage_input(update.prompt, options));
   TUTTI_RETURN_IF_ERROR(truncate({}, segment.input));

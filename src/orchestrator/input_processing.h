@@ -31,7 +31,8 @@ struct RequestLimits {
 struct SegmentContext {
   std::vector<SamplingParams> sampling_params;
   std::vector<int32_t> final_output_stage_ids;
-  bool after_answer = true;  // the segment before was to be answered
+  bool after_answer = true;    // the segment before was to be answered
+  std::string open_role = {};  // of the message that it left open; empty: none
 };
 
 class RequestProcessor final : public InputProcessor {

@@ -51,6 +51,7 @@ struct LiveRequest {
   bool abort_wanted = false;   // before it did
   int32_t segments_given = 0;  // the request itself and its updates
   bool answers_last = true;    // the segment sent last is to be answered
+  std::string open_role;       // of the message that it left open; empty: none
   // As the request began.
   std::vector<SamplingParams> sampling_params;
   std::vector<int32_t> final_output_stage_ids;

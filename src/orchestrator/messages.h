@@ -28,6 +28,7 @@ struct RequestSegment {
   std::vector<SamplingParams> sampling_params;  // one per stage
   std::vector<uint64_t> seeds;                  // one per stage
   bool last = true;
+  std::string open_role = {};  // of the chat message that it leaves open; empty: none
 };
 
 // A request that runs beside its parent in the stages without sources and whose payload reaches the

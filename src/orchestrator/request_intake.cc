@@ -74,6 +74,7 @@ Status RequestIntake::prepare(Adding& adding) {
   if (!accepted.segment.last) {
     const std::lock_guard lock(adding.live->mutex);
     adding.live->answers_last = !is_silent(accepted.segment);
+    adding.live->open_role = accepted.segment.open_role;
     adding.live->sampling_params = accepted.segment.sampling_params;
     adding.live->final_output_stage_ids = accepted.final_output_stage_ids;
   }
@@ -229,7 +230,8 @@ Status RequestIntake::send(Updating& updating) {
     {
       const std::lock_guard lock(live.mutex);
       if (live.ended) return unknown_request(id);
-      began = {live.sampling_params, live.final_output_stage_ids, live.answers_last};
+      began = {live.sampling_params, live.final_output_stage_ids, live.answers_last,
+               live.open_role};
     }
     if (closed_.load()) return shutting_down();
     TUTTI_ASSIGN_OR_RETURN(RequestSegment segment,
@@ -238,6 +240,7 @@ Status RequestIntake::send(Updating& updating) {
       const std::lock_guard lock(live.mutex);
       if (live.ended) return unknown_request(id);
       live.answers_last = !is_silent(segment);
+      live.open_role = segment.open_role;
     }
     return hooks_.post({live.key, std::move(segment)}) ? Status()
                                                        : unavailable("The engine has stopped.");

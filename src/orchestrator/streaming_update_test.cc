@@ -191,6 +191,33 @@ TEST_F(StreamingUpdateTest, AChatSegmentAfterAnAnswerClosesItsTurn) {
   EXPECT_THAT(read_until_end("a").tokens.at(0), ElementsAre('u', '>', '\n', 'u', '>'));
 }
 
+TEST_F(StreamingUpdateTest, AMessageThatIsLeftOpenGoesOnInTheNextSegment) {
+  start_echo();
+  const auto said = [](const char* role, bool open) {
+    return ChatPrompt{.messages = {ChatMessage::text(role, "hello")},
+                      .continue_final_message = open};
+  };
+  AddRequest first = resumable("a", "");
+  first.prompt = said("user", true);
+  first.sampling_params_list.resize(1);
+  first.sampling_params_list[0].max_tokens = 0;
+  ASSERT_TRUE(engine_->add_request(first).ok());
+  StreamingUpdate wrong = listening(update("a", ""));
+  wrong.prompt = said("system", false);
+  expect_update_refused(wrong, StatusCode::kInvalidArgument,
+                        "The first message is of 'system'; the one that was left open is of "
+                        "'user'.");
+  StreamingUpdate more = listening(update("a", ""));
+  more.prompt = said("user", true);
+  ASSERT_TRUE(engine_->add_streaming_update(more).ok());
+  StreamingUpdate last = update("a", "", true);
+  last.prompt = ChatPrompt{
+      .messages = {ChatMessage::text("user", "bye"), ChatMessage::text("assistant", "good")}};
+  last.sampling_params_list.resize(1);
+  ASSERT_TRUE(engine_->add_streaming_update(last).ok());
+  EXPECT_THAT(read_until_end("a").tokens.at(0), ElementsAre('+', 'a', '>'));
+}
+
 TEST_F(StreamingUpdateTest, AnUnknownOrFinishedIdIsNotFound) {
   start_echo();
   expect_update_refused(update("nobody", "x"), StatusCode::kNotFound, "no live request");

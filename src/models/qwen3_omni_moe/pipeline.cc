@@ -11,7 +11,7 @@
 #include "base/json_file.h"
 #include "base/log.h"
 #include "base/strings.h"
-#include "models/chat_context.h"
+#include "models/chat_render.h"
 #include "models/qwen3_omni_moe/code2wav.h"
 #include "models/qwen3_omni_moe/footprint.h"
 #include "models/qwen3_omni_moe/generation_defaults.h"
@@ -262,10 +262,7 @@ Result<std::string> Qwen3OmniMoePipeline::render_chat(const ChatPrompt& prompt,
     return invalid_argument(
         "This model directory has no chat template; only text and token prompts are allowed.");
   }
-  TUTTI_ASSIGN_OR_RETURN(const auto context, chat_context(prompt));
-  TUTTI_ASSIGN_OR_RETURN(std::string rendered, text_.chat_template->render(context));
-  // The template closes a turn with the end token, which the answer has, and a newline.
-  return options.after_answer ? "\n" + rendered : rendered;
+  return tutti::render_chat(*text_.chat_template, prompt, options);
 }
 
 // Asks a loader for one stage's weights and reports what it took. `ignored`: parts that are not

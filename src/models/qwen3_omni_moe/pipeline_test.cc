@@ -10,6 +10,7 @@
 #include "models/qwen3_omni_moe/talker.h"
 #include "models/qwen3_omni_moe/test_util.h"
 #include "models/qwen3_omni_moe/thinker.h"
+#include "text/tokenizer.h"
 #include "weights/test_util.h"
 
 namespace tutti::qwen3_omni_moe {
@@ -99,6 +100,48 @@ TEST_F(PipelineTest, SegmentsOfAChatContinueAsTheTemplateDoes) {
       ids(ChatPrompt{.messages = {turns.messages[2]}}, {.continues = true, .after_answer = true});
   session.insert(session.end(), segment.begin(), segment.end());
   EXPECT_EQ(session, ids(turns));
+}
+
+TEST_F(PipelineTest, AMessageInSegmentsIsOneMessage) {
+  const auto text = [&](const ChatPrompt& prompt, const PromptOptions& options = {}) {
+    return pipeline_->tokenizer()->decode(
+        pipeline_->process_prompt(prompt, options).value().payload.token_ids);
+  };
+  const auto said = [](std::vector<std::string> parts) {
+    ChatMessage message;
+    message.role = "user";
+    for (std::string& part : parts) message.content.push_back({std::move(part), std::nullopt});
+    return message;
+  };
+  const ChatMessage system = ChatMessage::text("system", "Be brief.");
+  const ChatPrompt first{.messages = {system, said({"One ", "two"})},
+                         .continue_final_message = true};
+  const ChatPrompt middle{.messages = {said({" three "})}, .continue_final_message = true};
+  const ChatPrompt last{.messages = {said({"four"}), ChatMessage::text("assistant", "Five"),
+                                     ChatMessage::text("user", "Six")}};
+  const PromptOptions goes_on{.continues = true, .in_message = true};
+  const ChatPrompt whole{.messages = {system, said({"One ", "two", " three ", "four"}),
+                                      last.messages[1], last.messages[2]}};
+  EXPECT_EQ(text(first) + text(middle, goes_on) + text(last, goes_on), text(whole));
+  // Without segments an answer goes on with the open message.
+  const ChatPrompt begun{
+      .messages = {ChatMessage::text("user", "Hello"), ChatMessage::text("assistant", "Good ")},
+      .continue_final_message = true};
+  EXPECT_THAT(text(begun), ::testing::EndsWith("\nGood "));
+  // This template writes an answer that comes last with an empty thought before it; an open message
+  // behind it is enough for it to be written as in the middle.
+  ChatMessage empty;
+  empty.role = "user";
+  const std::vector<ChatMessage> before = {ChatMessage::text("user", "Hello"),
+                                           ChatMessage::text("assistant", "Hi")};
+  ChatPrompt opened{.messages = {before[0], before[1], empty}, .continue_final_message = true};
+  const ChatPrompt rest{.messages = {ChatMessage::text("user", "Bye")}};
+  EXPECT_EQ(text(opened) + text(rest, goes_on),
+            text(ChatPrompt{.messages = {before[0], before[1], rest.messages[0]}}));
+  EXPECT_EQ(pipeline_->process_prompt(ChatPrompt{.messages = {}, .continue_final_message = true})
+                .error()
+                .param(),
+            "messages");
 }
 
 TEST_F(PipelineTest, RefusesBadPrompts) {

@@ -29,10 +29,12 @@ class FakePipeline final : public Pipeline {
       if (text->text == "throw") throw std::runtime_error("tokenizer broke");
       input.payload.token_ids.assign(text->text.begin(), text->text.end());
     } else if (const auto* chat = std::get_if<ChatPrompt>(&prompt)) {
-      // "\n" closes the answer before, one letter a message, ">" begins the answer.
+      // "\n" closes the answer before, one letter a message, "+" for one that goes on with an open
+      // one, ">" begins the answer.
       if (options.after_answer) input.payload.token_ids.push_back('\n');
       for (const ChatMessage& message : chat->messages) {
-        input.payload.token_ids.push_back(message.role[0]);
+        const bool goes_on = options.in_message && &message == &chat->messages.front();
+        input.payload.token_ids.push_back(goes_on ? '+' : message.role[0]);
       }
       if (chat->add_generation_prompt) input.payload.token_ids.push_back('>');
     }
