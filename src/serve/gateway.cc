@@ -14,7 +14,8 @@ std::string new_id(std::string_view prefix) {
 
 Status shutting_down() { return unavailable("The server is shutting down.").with_retry_after(5); }
 
-Gateway::Gateway(AsyncOmniEngine& engine) : engine_(engine), thread_([this] { pump(); }) {}
+Gateway::Gateway(AsyncOmniEngine& engine, size_t most_open)
+    : engine_(engine), most_open_(most_open), thread_([this] { pump(); }) {}
 
 Gateway::~Gateway() {
   engine_.shutdown();  // which ends the thread's wait
@@ -26,14 +27,26 @@ void Gateway::submit(AddRequest request, std::shared_ptr<RequestSink> sink) {
     return sink->on_error(shutting_down());
   }
   const std::string id = request.request_id;
+  bool room = true;
   {
     const std::lock_guard lock(mutex_);
-    sinks_.emplace(id, sink);
+    room = !request.resumable || open_.size() < most_open_;
+    if (room) sinks_.emplace(id, sink);
+    if (room && request.resumable) open_.insert(id);
   }
+  if (!room) return sink->on_error(resource_exhausted("Too many requests wait for their input."));
   engine_.add_request_async(std::move(request), [this, id](Status status) {
     if (status.ok()) return;
     if (auto refused = find(id, /*terminal=*/true)) refused->on_error(status);
   });
+}
+
+void Gateway::update(StreamingUpdate update, std::function<void(const Status&)> done) {
+  if (!update.resumable) {
+    const std::lock_guard lock(mutex_);
+    open_.erase(update.request_id);
+  }
+  engine_.add_streaming_update_async(std::move(update), std::move(done));
 }
 
 void Gateway::abort(const std::string& request_id) {
@@ -48,6 +61,12 @@ int64_t Gateway::live() const {
 
 bool Gateway::drain(double timeout_s) {
   draining_.store(true);
+  std::unordered_set<std::string> open;
+  {
+    const std::lock_guard lock(mutex_);
+    open.swap(open_);
+  }
+  for (const std::string& id : open) abort(id);
   std::unique_lock lock(mutex_);
   return ended_.wait_for(lock, std::chrono::duration<double>(timeout_s),
                          [&] { return sinks_.empty(); });
@@ -60,6 +79,7 @@ std::shared_ptr<RequestSink> Gateway::find(const std::string& request_id, bool t
   std::shared_ptr<RequestSink> sink = found->second;
   if (terminal) {
     sinks_.erase(found);
+    open_.erase(request_id);
     ended_.notify_all();
   }
   return sink;

@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "tutti/async_omni_engine.h"
 
@@ -28,7 +29,9 @@ class RequestSink {
 
 class Gateway {
  public:
-  explicit Gateway(AsyncOmniEngine& engine);
+  // `most_open`: resumable requests that may wait for further segments at once; they take places of
+  // the engine, and who has them may never go on.
+  Gateway(AsyncOmniEngine& engine, size_t most_open);
   // Shuts the engine down.
   ~Gateway();
   Gateway(const Gateway&) = delete;
@@ -37,9 +40,12 @@ class Gateway {
   AsyncOmniEngine& engine() const { return engine_; }
   // Never blocks: the prompt is processed on the engine's threads.
   void submit(AddRequest request, std::shared_ptr<RequestSink> sink);
+  // A further segment of a resumable request.
+  void update(StreamingUpdate update, std::function<void(const Status&)> done);
   void abort(const std::string& request_id);
   int64_t live() const;
-  // No further requests; true when the last one has ended before the deadline.
+  // No further requests; those that wait for input end. True when the last one has ended before
+  // the deadline.
   bool drain(double timeout_s);
   // Ends what is left with this error; the engine goes on with it until it is shut down.
   void fail_all(const Status& error);
@@ -50,10 +56,12 @@ class Gateway {
   std::shared_ptr<RequestSink> find(const std::string& request_id, bool terminal);
 
   AsyncOmniEngine& engine_;
+  const size_t most_open_;
   std::atomic<bool> draining_{false};
   mutable std::mutex mutex_;
   std::condition_variable ended_;
   std::unordered_map<std::string, std::shared_ptr<RequestSink>> sinks_;
+  std::unordered_set<std::string> open_;  // of these the requests that take further segments
   std::thread thread_;
 };
 

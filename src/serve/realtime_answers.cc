@@ -39,31 +39,14 @@ void RealtimeAnswers::start(const RealtimeSettings& settings) {
   response_->speech = settings.speech;
   context_.events.send({{"type", "response.created"}, {"response", response_json("in_progress")}});
   const std::string id = response_->id;
-  context_.services.gateway.submit(
-      request(settings),
-      std::make_shared<TextAnswer>(
-          context_.services,
-          context_.guarded([this, id](const OutputMessage& message) { delta(id, message); }),
-          context_.guarded([this, id](const Status& status, const Answer& answer) {
-            done(id, status, answer);
-          })));
-}
-
-AddRequest RealtimeAnswers::request(const RealtimeSettings& settings) const {
-  const ModelInfo& model = context_.services.model;
-  AddRequest request;
-  request.request_id = response_->id;
-  request.prompt = ChatPrompt{.messages = context_.conversation.messages(settings.instructions)};
-  request.voice = settings.speech ? settings.voice : "";
-  request.lora_request = model.adapter(settings.model);
-  request.trace_headers = context_.trace;
-  request.final_output_stage_ids = {model.text_stage()};
-  if (settings.speech) request.final_output_stage_ids.push_back(model.audio_stage());
-  request.sampling_params_list = model.engine().default_sampling_params_list();
-  SamplingParams& text = request.sampling_params_list.front();
-  if (settings.temperature) text.temperature = static_cast<float>(*settings.temperature);
-  if (settings.max_output_tokens) text.max_tokens = *settings.max_output_tokens;
-  return request;
+  prompt_.submit(answer_request(context_, settings, id),
+                 std::make_shared<TextAnswer>(
+                     context_.services, context_.guarded([this, id](const OutputMessage& message) {
+                       delta(id, message);
+                     }),
+                     context_.guarded([this, id](const Status& status, const Answer& answer) {
+                       done(id, status, answer);
+                     })));
 }
 
 void RealtimeAnswers::delta(const std::string& id, const OutputMessage& message) {
@@ -123,23 +106,28 @@ void RealtimeAnswers::send_audio(const AudioChunk& audio) {
 }
 
 void RealtimeAnswers::interrupt() {
-  const Clock::time_point now = Clock::now();
-  if (ConversationItem* spoken = context_.conversation.find(speaking_item_)) {
-    const auto since = std::chrono::duration_cast<std::chrono::milliseconds>(now - speaking_since_);
-    if (since.count() < spoken->audio_ms || response_) spoken->heard_ms = since.count();
+  ConversationItem* spoken = context_.conversation.find(speaking_item_);
+  const auto since =
+      std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - speaking_since_);
+  if (spoken && !spoken->heard_ms && (response_ || since.count() < spoken->audio_ms)) {
+    truncate(context_, *spoken, std::min<int64_t>(since.count(), spoken->audio_ms));
   }
   if (response_) cancel("turn_detected");
 }
 
-void RealtimeAnswers::cancel(const char* why) {
-  response_->cancelled = why;
-  context_.services.gateway.abort(response_->id);
-  // The next turn must not wait for the engine to let go.
-  finish("cancelled", nullptr, {});
+void truncate(RealtimeContext& context, ConversationItem& item, int64_t heard_ms) {
+  item.heard_ms = heard_ms;
+  context.events.send({{"type", "conversation.item.truncated"},
+                       {"item_id", item.id},
+                       {"content_index", 0},
+                       {"audio_end_ms", heard_ms}});
 }
 
-void RealtimeAnswers::abort() {
-  if (response_) context_.services.gateway.abort(response_->id);
+void RealtimeAnswers::cancel(const char* why) {
+  response_->cancelled = why;
+  prompt_.abort();
+  // The next turn must not wait for the engine to let go.
+  finish("cancelled", nullptr, {});
 }
 
 void RealtimeAnswers::done(const std::string& id, const Status& status, const Answer& answer) {
@@ -179,7 +167,10 @@ void RealtimeAnswers::finish(const char* outcome, const Answer* answer, const St
 
 void RealtimeAnswers::close_item(const char* outcome) {
   ConversationItem* item = context_.conversation.find(response_->item_id);
-  if (item) item->complete = std::string_view(outcome) == "completed";
+  if (item) {
+    item->complete = std::string_view(outcome) == "completed";
+    item->audio_complete = response_->cancelled.empty();
+  }
   json::object words = at_part(response_->speech ? "response.output_audio_transcript.done"
                                                  : "response.output_text.done");
   words[response_->speech ? "transcript" : "text"] = valid_utf8(response_->text);

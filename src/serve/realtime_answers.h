@@ -14,6 +14,7 @@
 #include "serve/answer.h"
 #include "serve/fields.h"
 #include "serve/realtime_context.h"
+#include "serve/realtime_prompt.h"
 
 namespace tutti::serve {
 
@@ -31,23 +32,22 @@ struct RealtimeResponse {
 
 class RealtimeAnswers {
  public:
-  explicit RealtimeAnswers(RealtimeContext& context) : context_(context) {}
+  RealtimeAnswers(RealtimeContext& context, RealtimePrompt& prompt)
+      : context_(context), prompt_(prompt) {}
 
   // The client's response events.
   void create(Fields& fields);
   void cancel_by_client(Fields& fields);
 
+  bool active() const { return response_.has_value(); }
   // Answers the conversation, unless an answer is under way.
   void start(const RealtimeSettings& settings);
   // Barge-in: the answer ends, and of it only what can have been heard stays in the history.
   void interrupt();
-  // At the session's end.
-  void abort();
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  AddRequest request(const RealtimeSettings& settings) const;
   void delta(const std::string& id, const OutputMessage& message);
   void begin_item();
   void send_text(const std::string& text);
@@ -63,10 +63,14 @@ class RealtimeAnswers {
   boost::json::object at_item(const char* type, boost::json::object item) const;
 
   RealtimeContext& context_;
+  RealtimePrompt& prompt_;
   std::optional<RealtimeResponse> response_;
   // Whose sound is being played, as far as the server can know.
   std::string speaking_item_;
   Clock::time_point speaking_since_;
 };
+
+// Of a spoken answer so much was heard: what the history keeps of it. Says so.
+void truncate(RealtimeContext& context, ConversationItem& item, int64_t heard_ms);
 
 }  // namespace tutti::serve

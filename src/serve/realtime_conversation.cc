@@ -10,10 +10,15 @@ namespace tutti::serve {
 namespace json = boost::json;
 
 std::string ConversationItem::heard_text() const {
-  if (!heard_ms || audio_ms == 0 || *heard_ms >= audio_ms) return text;
+  // Words are known before their sound: of an answer that was cut off nobody knows how long it
+  // would have been, so it counts as long as people need for the words.
+  constexpr int64_t kCharactersPerSecond = 15;
+  const auto size = static_cast<int64_t>(text.size());
+  const int64_t whole_ms =
+      audio_complete ? audio_ms : std::max(audio_ms, 1000 * size / kCharactersPerSecond);
+  if (!heard_ms || *heard_ms >= whole_ms) return text;
   // Speech runs evenly enough: the share of the sound is the share of the words, whole ones.
-  auto count = static_cast<size_t>(static_cast<double>(text.size()) *
-                                   static_cast<double>(*heard_ms) / static_cast<double>(audio_ms));
+  auto count = static_cast<size_t>(size * *heard_ms / whole_ms);
   count = utf8_complete_prefix(std::string_view(text).substr(0, count));
   const size_t space = text.rfind(' ', count);
   return text.substr(0, space == std::string::npos ? 0 : space);
@@ -21,7 +26,7 @@ std::string ConversationItem::heard_text() const {
 
 json::object ConversationItem::json() const {
   json::array content;
-  if (sound) {
+  if (!sounds.empty()) {
     content.push_back(
         json::object{{"type", "input_audio"},
                      {"transcript", text.empty() ? json::value(nullptr) : json::value(text)}});
@@ -76,16 +81,16 @@ std::vector<ChatMessage> Conversation::messages(const std::string& instructions)
   for (const ConversationItem& item : items_) {
     ChatMessage message;
     message.role = item.role;
-    if (item.sound) {
-      MediaItem sound;
-      sound.kind = MediaKind::kAudio;
-      sound.bytes = item.sound;
-      message.content.push_back({"", std::move(sound)});
+    for (const Sound& sound : item.sounds) {
+      MediaItem audio;
+      audio.kind = MediaKind::kAudio;
+      audio.bytes = sound;
+      message.content.push_back({"", std::move(audio)});
     }
     for (const MediaItem& picture : item.pictures) message.content.push_back({"", picture});
     // What the model heard needs no transcript beside it.
-    if (!item.text.empty() && !item.sound)
-      message.content.push_back({item.heard_text(), std::nullopt});
+    if (std::string heard = item.heard_text(); !heard.empty() && item.sounds.empty())
+      message.content.push_back({std::move(heard), std::nullopt});
     if (!message.content.empty()) out.push_back(std::move(message));
   }
   return out;
@@ -104,19 +109,21 @@ void InputBuffer::keep_last(int64_t ms) {
   samples_.erase(samples_.begin(), samples_.end() - static_cast<std::ptrdiff_t>(keep));
 }
 
-std::shared_ptr<const std::vector<std::byte>> InputBuffer::take(int64_t begin_ms) {
-  const int64_t first = total_ - static_cast<int64_t>(samples_.size());
-  const int64_t begin = std::clamp<int64_t>(begin_ms * sample_rate_ / 1000 - first, 0,
-                                            static_cast<int64_t>(samples_.size()));
-  const std::span<const int16_t> sound = std::span(samples_).subspan(static_cast<size_t>(begin));
-  std::vector<float> values(sound.size());
-  std::transform(sound.begin(), sound.end(), values.begin(),
+Sound InputBuffer::file(int64_t begin_ms, int64_t end_ms) const {
+  const auto size = static_cast<int64_t>(samples_.size());
+  const auto place = [&](int64_t ms) {
+    return static_cast<size_t>(
+        std::clamp<int64_t>(ms * sample_rate_ / 1000 - (total_ - size), 0, size));
+  };
+  const size_t begin = place(begin_ms);
+  const std::span<const int16_t> part =
+      std::span(samples_).subspan(begin, std::max(place(end_ms), begin) - begin);
+  std::vector<float> values(part.size());
+  std::transform(part.begin(), part.end(), values.begin(),
                  [](int16_t sample) { return static_cast<float>(sample) / 32767.0f; });
   const std::string file = *encode_audio(AudioFormat::kWav, sample_rate_, values);
   const auto bytes = std::as_bytes(std::span(file));
-  auto out = std::make_shared<std::vector<std::byte>>(bytes.begin(), bytes.end());
-  samples_.clear();
-  return out;
+  return std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end());
 }
 
 }  // namespace tutti::serve

@@ -16,15 +16,19 @@
 
 namespace tutti::serve {
 
+using Sound = std::shared_ptr<const std::vector<std::byte>>;  // a WAV file
+
 struct ConversationItem {
   std::string id;
   std::string role;  // system, user, assistant
   std::string text;
-  std::shared_ptr<const std::vector<std::byte>> sound;  // WAV; of user items that were spoken
+  std::vector<Sound> sounds;  // of user items that were spoken, in the parts the model heard
   std::vector<MediaItem> pictures;
   bool complete = true;
-  // Of spoken answers: what was sent, and, when the listener interrupted, what was heard of it.
+  // Of spoken answers: what was sent, whether that is all, and, when the listener interrupted, what
+  // was heard of it.
   int64_t audio_ms = 0;
+  bool audio_complete = false;
   std::optional<int64_t> heard_ms;
 
   // The words that were heard.
@@ -60,8 +64,9 @@ class InputBuffer {
   int64_t ms() const { return to_ms(static_cast<int64_t>(samples_.size())); }
   // Milliseconds of everything ever appended.
   int64_t total_ms() const { return to_ms(total_); }
-  // A WAV file of what was sent from `begin_ms` of the whole stream on; the buffer is empty then.
-  std::shared_ptr<const std::vector<std::byte>> take(int64_t begin_ms);
+  // A WAV file of the part from `begin_ms` to `end_ms` of the whole stream, as far as it is here.
+  Sound file(int64_t begin_ms, int64_t end_ms) const;
+  int64_t first_ms() const { return total_ms() - ms(); }
 
  private:
   int64_t to_ms(int64_t samples) const { return 1000 * samples / sample_rate_; }

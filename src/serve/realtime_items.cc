@@ -29,7 +29,7 @@ void rename_parts(json::object& message, Status* error) {
     InputBuffer buffer(kRealtimeRate);
     buffer.append(*samples);
     std::string base64;
-    append_base64(base64, *buffer.take(0));
+    append_base64(base64, *buffer.file(0, buffer.total_ms()));
     *part = json::object{{"type", "input_audio"},
                          {"input_audio", {{"data", base64}, {"format", "wav"}}}};
   }
@@ -94,7 +94,7 @@ std::optional<ConversationItem> read_item(const json::object& object, Fields& ev
     if (part.media->kind != MediaKind::kAudio) {
       item.pictures.push_back(std::move(*part.media));
     } else if (const auto bytes = decode_data_url(part.media->path_or_url, kMostAudioBytes)) {
-      item.sound = std::make_shared<const std::vector<std::byte>>(std::move(*bytes));
+      item.sounds.push_back(std::make_shared<const std::vector<std::byte>>(std::move(*bytes)));
     }
   }
   return item;

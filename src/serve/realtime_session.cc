@@ -23,8 +23,9 @@ RealtimeSession::RealtimeSession(const Services& services, std::string model,
     : id_(new_id("sess")),
       context_{.services = services, .trace = std::move(trace)},
       transcription_(context_),
-      answers_(context_),
-      turns_(context_, answers_, transcription_) {
+      prompt_(context_),
+      answers_(context_, prompt_),
+      turns_(context_, prompt_, answers_, transcription_) {
   context_.settings.model = std::move(model);
   context_.settings.speech = services.model.audio_stage() >= 0;
 }
@@ -57,7 +58,8 @@ void RealtimeSession::on_text(std::string text) {
 void RealtimeSession::on_close() {
   const std::lock_guard lock(context_.mutex);
   context_.events.close();
-  answers_.abort();
+  prompt_.drop();
+  prompt_.abort();
   transcription_.abort_all();
 }
 
@@ -102,8 +104,9 @@ void RealtimeSession::update_session(Fields& fields) {
   RealtimeSettings changed = context_.settings;
   changed.update(*session, context_.services.model, fields.error());
   if (!fields.ok()) return;
+  const bool same_detection = changed.turn_detection == context_.settings.turn_detection;
   context_.settings = std::move(changed);
-  turns_.restart_detection();
+  if (!same_detection) turns_.restart_detection();
   context_.events.send({{"type", "session.updated"},
                         {"session", context_.settings.json(id_, context_.services.model)}});
 }
@@ -149,14 +152,15 @@ void RealtimeSession::truncate_item(Fields& fields) {
   ConversationItem* item = find_item(fields);
   if (!item) return;
   if (!end_ms) return fields.missing("audio_end_ms", "the milliseconds that were heard");
-  if (item->role != "assistant") {
+  if (item->role != "assistant" || item->audio_ms == 0) {
     return fields.fail("item_id", "Only spoken answers can be truncated.");
   }
-  item->heard_ms = *end_ms;
-  context_.events.send({{"type", "conversation.item.truncated"},
-                        {"item_id", item->id},
-                        {"content_index", 0},
-                        {"audio_end_ms", *end_ms}});
+  if (*end_ms > item->audio_ms) {
+    return fields.fail("audio_end_ms",
+                       fmt::format("`audio_end_ms` is {}; the answer has {} ms of sound so far.",
+                                   *end_ms, item->audio_ms));
+  }
+  truncate(context_, *item, *end_ms);
 }
 
 void RealtimeSession::delete_item(Fields& fields) {

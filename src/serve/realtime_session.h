@@ -12,6 +12,7 @@
 #include "serve/http.h"
 #include "serve/realtime_answers.h"
 #include "serve/realtime_context.h"
+#include "serve/realtime_prompt.h"
 #include "serve/realtime_transcription.h"
 #include "serve/realtime_turns.h"
 
@@ -40,6 +41,7 @@ class RealtimeSession final : public WebSocketSession,
   const std::string id_;
   RealtimeContext context_;
   RealtimeTranscription transcription_;
+  RealtimePrompt prompt_;
   RealtimeAnswers answers_;
   RealtimeTurns turns_;
 };

@@ -19,8 +19,7 @@ json::object event_of(const char* what, const std::string& item_id) {
 
 }  // namespace
 
-void RealtimeTranscription::begin(const std::string& item_id,
-                                  std::shared_ptr<const std::vector<std::byte>> sound) {
+void RealtimeTranscription::begin(const std::string& item_id, Sound sound) {
   const std::string id = new_id("transcription");
   AddRequest request = transcription_request(context_.services.model, id, std::move(sound));
   request.trace_headers = context_.trace;

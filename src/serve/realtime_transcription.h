@@ -3,11 +3,8 @@
 // Thread: under the session's lock.
 #pragma once
 
-#include <cstddef>
-#include <memory>
 #include <set>
 #include <string>
-#include <vector>
 
 #include "serve/realtime_context.h"
 
@@ -18,7 +15,7 @@ class RealtimeTranscription {
   explicit RealtimeTranscription(RealtimeContext& context) : context_(context) {}
 
   // `sound`: the item's, as a WAV file. Its words come as events.
-  void begin(const std::string& item_id, std::shared_ptr<const std::vector<std::byte>> sound);
+  void begin(const std::string& item_id, Sound sound);
   // At the session's end.
   void abort_all();
 

@@ -13,40 +13,51 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr int64_t kMostBuffered_ms = 120'000;
+constexpr int64_t kMostTurn_ms = 120'000;
 constexpr int64_t kLeastTurn_ms = 100;
+// What is left of a turn when a window of it is handed on: its last part is not tiny.
+constexpr int64_t kLeastRest_ms = 2000;
 
 }  // namespace
 
-RealtimeTurns::RealtimeTurns(RealtimeContext& context, RealtimeAnswers& answers,
-                             RealtimeTranscription& transcription)
-    : context_(context), answers_(answers), transcription_(transcription), buffer_(kRealtimeRate) {
+RealtimeTurns::RealtimeTurns(RealtimeContext& context, RealtimePrompt& prompt,
+                             RealtimeAnswers& answers, RealtimeTranscription& transcription)
+    : context_(context),
+      prompt_(prompt),
+      answers_(answers),
+      transcription_(transcription),
+      buffer_(kRealtimeRate) {
   restart_detection();
 }
 
 void RealtimeTurns::append(Fields& fields) {
   const auto samples = read_pcm16(fields, "audio");
   if (!samples) return;
-  buffer_.append(*samples);
-  if (buffer_.ms() > kMostBuffered_ms) {
-    buffer_.keep_last(kMostBuffered_ms);
-    if (!detection_) {
-      return fields.fail("audio",
-                         fmt::format("The input buffer holds {} s; its beginning was dropped.",
-                                     kMostBuffered_ms / 1000));
-    }
+  if (!detection_ && buffer_.ms() >= kMostTurn_ms) {
+    return fields.fail("audio",
+                       fmt::format("The input buffer has {} s of sound, which is the most; "
+                                   "commit or clear it.",
+                                   kMostTurn_ms / 1000));
   }
-  if (detection_) detect(*samples);
+  buffer_.append(*samples);
+  if (detection_) {
+    detect(*samples);
+  } else if (!turn_) {
+    begin_turn(buffer_.first_ms());
+  }
+  stream();
 }
 
 void RealtimeTurns::clear() {
   buffer_.clear();
+  prompt_.drop();
   restart_detection();
   context_.events.send({{"type", "input_audio_buffer.cleared"}});
 }
 
 void RealtimeTurns::restart_detection() {
   detection_.reset();
+  turn_.reset();
   const auto& wanted = context_.settings.turn_detection;
   if (wanted) detection_.emplace(kRealtimeRate, *wanted);
   detection_begin_ms_ = buffer_.total_ms();
@@ -60,26 +71,49 @@ void RealtimeTurns::detect(const std::vector<int16_t>& samples) {
     const int64_t at_ms = detection_begin_ms_ + event.at_ms;
     event.started ? speech_started(at_ms) : speech_stopped(at_ms);
   }
+  if (detection_->speaking() && buffer_.total_ms() - turn_->begin_ms >= kMostTurn_ms) {
+    speech_stopped(buffer_.total_ms());
+    return restart_detection();
+  }
   // Silence is not kept for ever: only what may belong to a beginning.
   if (!detection_->speaking())
     buffer_.keep_last(context_.settings.turn_detection->prefix_padding_ms + 200);
 }
 
 void RealtimeTurns::speech_started(int64_t at_ms) {
-  turn_id_ = new_id("item");
-  turn_begin_ms_ = at_ms;
+  begin_turn(at_ms);
   context_.events.send({{"type", "input_audio_buffer.speech_started"},
                         {"audio_start_ms", at_ms},
-                        {"item_id", turn_id_}});
+                        {"item_id", turn_->item_id}});
   if (context_.settings.interrupt_response) answers_.interrupt();
 }
 
 void RealtimeTurns::speech_stopped(int64_t at_ms) {
-  context_.events.send({{"type", "input_audio_buffer.speech_stopped"},
-                        {"audio_end_ms", at_ms},
-                        {"item_id", turn_id_}});
-  commit(turn_id_, turn_begin_ms_);
+  const std::string id = turn_->item_id;
+  context_.events.send(
+      {{"type", "input_audio_buffer.speech_stopped"}, {"audio_end_ms", at_ms}, {"item_id", id}});
+  commit(id);
   if (context_.settings.create_response) answers_.start(context_.settings);
+}
+
+void RealtimeTurns::begin_turn(int64_t at_ms) {
+  turn_.emplace();
+  turn_->item_id = new_id("item");
+  turn_->begin_ms = turn_->streamed_ms = std::max(at_ms, buffer_.first_ms());
+}
+
+void RealtimeTurns::stream() {
+  const int64_t window_ms = context_.services.realtime_window_ms;
+  // A running answer is still to become a part of the prompt.
+  const bool answer_follows = !detection_ || context_.settings.create_response;
+  if (!turn_ || window_ms == 0 || answers_.active() || !answer_follows) return;
+  if (!std::exchange(turn_->prompt_begun, true)) prompt_.begin();
+  while (buffer_.total_ms() - turn_->streamed_ms >= window_ms + kLeastRest_ms) {
+    const int64_t end_ms = turn_->streamed_ms + window_ms;
+    turn_->parts.push_back(buffer_.file(turn_->streamed_ms, end_ms));
+    turn_->streamed_ms = end_ms;
+    prompt_.append(turn_->parts.back());
+  }
 }
 
 void RealtimeTurns::commit_by_client(Fields& fields) {
@@ -88,21 +122,28 @@ void RealtimeTurns::commit_by_client(Fields& fields) {
                        fmt::format("The input buffer has {} ms of sound; at least {} are needed.",
                                    buffer_.ms(), kLeastTurn_ms));
   }
-  commit(new_id("item"), 0);
+  if (!turn_) begin_turn(buffer_.first_ms());
+  const std::string id = turn_->item_id;
+  commit(id);
   restart_detection();
 }
 
-void RealtimeTurns::commit(const std::string& item_id, int64_t begin_ms) {
+void RealtimeTurns::commit(const std::string& item_id) {
+  const int64_t end_ms = buffer_.total_ms();
   ConversationItem item;
   item.id = item_id;
   item.role = "user";
-  item.sound = buffer_.take(begin_ms);
-  const auto sound = item.sound;
+  item.sounds = std::move(turn_->parts);
+  item.sounds.push_back(buffer_.file(turn_->streamed_ms, end_ms));
+  const Sound whole =
+      item.sounds.size() == 1 ? item.sounds.front() : buffer_.file(turn_->begin_ms, end_ms);
+  buffer_.clear();
+  turn_.reset();
   context_.events.send({{"type", "input_audio_buffer.committed"},
                         {"item_id", item_id},
                         {"previous_item_id", or_null(context_.conversation.last())}});
   add_item(context_, std::move(item), "");
-  if (context_.settings.transcribe_input) transcription_.begin(item_id, sound);
+  if (context_.settings.transcribe_input) transcription_.begin(item_id, whole);
 }
 
 void add_item(RealtimeContext& context, ConversationItem item, const std::string& previous_id) {

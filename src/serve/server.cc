@@ -27,8 +27,9 @@ class ServerImpl final : public OpenAiServer {
         model_(engine, options_.served_names),
         metrics_(model_),
         streams_(std::chrono::milliseconds(std::llround(1000 * options_.stream_grace_s))),
-        gateway_(engine),
-        services_{gateway_, model_, metrics_, streams_, transcripts_} {
+        gateway_(engine, options_.most_early_turns),
+        services_{gateway_, model_,       metrics_,
+                  streams_, transcripts_, std::llround(1000 * options_.realtime_window_s)} {
     for (const LoraRequest& adapter : options_.adapters)
       model_.adapters().add(adapter.lora_name, adapter.lora_path);
     router_.set_api_keys(options_.api_keys);

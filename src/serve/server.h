@@ -20,6 +20,10 @@ struct ServerOptions {
   std::vector<std::string> cors_origins;
   std::vector<LoraRequest> adapters;  // that clients may ask for as models
   double stream_grace_s = 30;         // how long a resumable stream waits for its client
+  // A person's long turn is taken in by windows of this length while he speaks, and the
+  // conversation when he begins; 0: everything at the turn's end.
+  double realtime_window_s = 8;
+  size_t most_early_turns = 32;  // that are taken in at once; further ones are at their end
   bool playground = true;
 };
 

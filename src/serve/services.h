@@ -1,7 +1,7 @@
 // Services: what the endpoints share.
 #pragma once
 
-#include <memory>
+#include <cstdint>
 
 #include "serve/event_stream.h"
 #include "serve/gateway.h"
@@ -17,6 +17,7 @@ struct Services {
   Metrics& metrics;
   StreamRegistry& streams;
   Transcripts& transcripts;
+  int64_t realtime_window_ms = 0;  // ServerOptions::realtime_window_s
 };
 
 }  // namespace tutti::serve

@@ -15,6 +15,7 @@ struct VoiceActivityOptions {
   double threshold = 0.5;           // 0: whispers count, 1: only loud speech
   int32_t prefix_padding_ms = 300;  // of sound before the beginning that belongs to it
   int32_t silence_duration_ms = 500;
+  bool operator==(const VoiceActivityOptions&) const = default;
 };
 
 class VoiceActivity {

@@ -52,6 +52,7 @@ std::optional<WebSocketClient::Frame> WebSocketClient::read_frame() {
   const std::string head = socket_.take(2);
   if (head.size() < 2) return std::nullopt;
   Frame frame;
+  frame.final = (static_cast<uint8_t>(head[0]) & 128) != 0;
   frame.opcode = static_cast<uint8_t>(head[0]) & 15;
   uint64_t length = static_cast<uint8_t>(head[1]) & 127;
   const size_t more = length == 126 ? 2 : length == 127 ? 8 : 0;
@@ -64,9 +65,12 @@ std::optional<WebSocketClient::Frame> WebSocketClient::read_frame() {
 }
 
 std::optional<json::object> WebSocketClient::next() {
-  constexpr uint8_t kText = 1, kClose = 8, kPing = 9, kPong = 10;
+  constexpr uint8_t kContinuation = 0, kText = 1, kClose = 8, kPing = 9, kPong = 10;
   while (const auto frame = read_frame()) {
-    if (frame->opcode == kText) return json::parse(frame->payload).as_object();
+    if (frame->opcode == kText || frame->opcode == kContinuation) {
+      message_ += frame->payload;
+      if (frame->final) return json::parse(std::exchange(message_, {})).as_object();
+    }
     if (frame->opcode == kPing) send_frame(0x80 | kPong, frame->payload);
     if (frame->opcode != kClose) continue;
     if (frame->payload.size() >= 2) {

@@ -32,6 +32,7 @@ class WebSocketClient {
 
  private:
   struct Frame {
+    bool final = true;
     uint8_t opcode = 0;
     std::string payload;
   };
@@ -39,6 +40,7 @@ class WebSocketClient {
 
   SocketClient socket_;
   std::string handshake_;
+  std::string message_;  // its parts so far
   int close_code_ = 0;
 };
 

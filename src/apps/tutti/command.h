@@ -78,6 +78,7 @@ struct ServeFlags : CommonFlags {
   double write_timeout_s = 60;
   double keep_alive_timeout_s = 75;
   double stream_grace_s = 30;
+  double realtime_window_s = 8;
   double grace_s = 10;                    // for live requests when the server is asked to end
   std::vector<std::string> lora_modules;  // NAME=DIRECTORY
   std::vector<std::string> served_names;

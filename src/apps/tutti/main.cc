@@ -216,6 +216,8 @@ void add_serve(CLI::App& app, ServeFlags& flags) {
          86400.0);
   number("--stream-grace", flags.stream_grace_s, "Seconds that a resumable stream waits", 0.1,
          3600.0);
+  number("--realtime-window", flags.realtime_window_s,
+         "Seconds of a long spoken turn that are taken in at once; 0: all at its end", 0.0, 60.0);
   number("--grace", flags.grace_s, "Seconds that live requests get at the end", 0.0, 3600.0);
   command
       .add_option("--lora-modules", flags.lora_modules,

@@ -1,6 +1,7 @@
 // `tutti serve`: the HTTP server over one engine, until Ctrl-C.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -54,6 +55,12 @@ serve::ServerOptions server_options(const ServeFlags& flags) {
   options.api_keys = flags.api_keys;
   options.cors_origins = flags.cors_origins;
   options.stream_grace_s = flags.stream_grace_s;
+  options.realtime_window_s = flags.realtime_window_s;
+  // Half of the engine's places are for requests that nobody has to wait for.
+  const EngineOptions& engine = flags.engine;
+  const int32_t places = engine.max_live_requests > 0 ? engine.max_live_requests
+                                                      : std::max(16, 4 * engine.max_num_seqs);
+  options.most_early_turns = static_cast<size_t>(places / 2);
   options.playground = !flags.no_playground;
   return options;
 }
