@@ -89,13 +89,20 @@ test('talk hands-free: the question is written down and answered aloud', async (
   await withPage(
     async (page) => {
       await page.getByRole('button', { name: 'Hands-free' }).click();
-      await questions(page).getByText(/spider/i).waitFor();
-      await answers(page).getByText('A spider has eight legs.').waitFor();
+      // The microphone asks again and again; a small model may mishear one of them.
+      await questions(page)
+        .getByText(/spider/i)
+        .first()
+        .waitFor()
+        .catch(async (error) => {
+          throw new Error(`heard only: ${JSON.stringify(await questions(page).allInnerTexts())}`, { cause: error });
+        });
+      await answers(page).getByText('A spider has eight legs.').first().waitFor();
       await heardToTheEnd(page);
       await page.getByRole('button', { name: 'Hands-free' }).click();
       assert.equal(await page.getByRole('button', { name: 'Hands-free' }).getAttribute('aria-pressed'), 'false');
     },
-    { sound: padded(spoken('ask_legs'), 1, 30) },
+    { sound: padded(spoken('ask_legs'), 1, 12) },
   );
   await server.idle();
 });
