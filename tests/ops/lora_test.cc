@@ -145,7 +145,8 @@ TEST(Lora, SeveralMapsOfOneInputAndAnInPlaceResidual) {
   const LoraScope scope(ctx, batch.rows);
   const Tensor q = Tensor::empty({count, 32}), v = Tensor::empty({count, 48});
   const Tensor q_alone = Tensor::empty({count, 32}), v_alone = Tensor::empty({count, 48});
-  const std::array maps{ops::Projection{w0, {}, q, 0}, ops::Projection{w1, {}, v, 1}};
+  const Tensor no_bias;  // projections refer to their tensors
+  const std::array maps{ops::Projection{w0, no_bias, q, 0}, ops::Projection{w1, no_bias, v, 1}};
   ops::linear_many(ctx, x, maps);
   ops::linear(ctx, x, w0, {}, q_alone, {.lora_map = 0});
   ops::linear(ctx, x, w1, {}, v_alone, {.lora_map = 1});
