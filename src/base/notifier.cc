@@ -35,9 +35,14 @@ bool Notifier::spin_until_changed(uint64_t key, TimePoint end) const {
 
 bool Notifier::wait(uint64_t key, Deadline deadline, Duration spin) {
   if (prepare() != key) return true;
-  if (spin > Duration::zero()) {
-    const TimePoint end = std::min(std::chrono::steady_clock::now() + spin, deadline.time());
-    if (spin_until_changed(key, end)) return true;
+  // Whether what this thread waited for last came while spinning would have lasted: news a
+  // millisecond apart are not worth a core that others compute on.
+  static thread_local bool spinning_pays = true;
+  const bool may_spin = spin > Duration::zero();
+  const TimePoint begin = may_spin ? std::chrono::steady_clock::now() : TimePoint();
+  if (may_spin && spinning_pays &&
+      spin_until_changed(key, std::min(begin + spin, deadline.time()))) {
+    return true;
   }
   std::unique_lock lock(mutex_);
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
@@ -49,6 +54,7 @@ bool Notifier::wait(uint64_t key, Deadline deadline, Duration spin) {
     happened = changed_.wait_until(lock, deadline.time(), changed);
   }
   sleepers_.fetch_sub(1, std::memory_order_relaxed);
+  if (may_spin) spinning_pays = happened && std::chrono::steady_clock::now() - begin < spin;
   return happened;
 }
 
