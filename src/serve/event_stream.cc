@@ -80,32 +80,26 @@ void EventStream::begin_locked() {
                  .headers = {{"Cache-Control", "no-cache"}, {"X-Request-Id", id_}}});
 }
 
-bool EventStream::send_locked(std::string_view data, std::string_view name) {
+void EventStream::send_locked(std::string_view data, std::string_view name) {
   begin_locked();
   std::string bytes;
   bytes.reserve(data.size() + 64);
   if (registry_) fmt::format_to(std::back_inserter(bytes), "id: {}:{}\n", id_, next_event_);
   if (!name.empty()) bytes.append("event: ").append(name).append("\n");
   bytes.append("data: ").append(data).append("\n\n");
-  const bool written = !reply_ || reply_->write(bytes);
-  if (!registry_) return written;
+  if (reply_) reply_->write(bytes);
+  if (!registry_) return;
   kept_bytes_ += bytes.size();
   kept_.push_back({next_event_++, std::move(bytes)});
   while (kept_bytes_ > kMostKeptBytes) {
     kept_bytes_ -= kept_.front().bytes.size();
     kept_.pop_front();
   }
-  return written;
 }
 
 void EventStream::send(std::string_view data, std::string_view name) {
-  const HttpReply* lost = nullptr;
-  {
-    const std::lock_guard lock(mutex_);
-    if (!ended_ && !send_locked(data, name)) lost = reply_.get();
-  }
-  // Nobody goes on producing for a client that does not read.
-  if (lost) disconnected(lost);
+  const std::lock_guard lock(mutex_);
+  if (!ended_) send_locked(data, name);
 }
 
 void EventStream::fail(const Status& error) {
@@ -145,7 +139,7 @@ Status EventStream::resume(int64_t after, HttpReplyPtr reply) {
                       "that is has the number {}.",
                       after, id_, first));
     }
-    if (reply_) reply_->end();  // the old connection has not noticed yet
+    if (reply_) reply_->break_off();  // the old connection has not noticed yet
     reply_ = reply;
     begun_ = false;
     begin_locked();

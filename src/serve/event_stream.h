@@ -50,8 +50,7 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
   void abandon();
   Status resume(int64_t after, HttpReplyPtr reply);
   void begin_locked();
-  // False when the client is gone or has been cut off.
-  bool send_locked(std::string_view data, std::string_view name);
+  void send_locked(std::string_view data, std::string_view name);
 
   const std::string id_;
   StreamRegistry* const registry_;  // null: not resumable

@@ -21,12 +21,14 @@ class FakeReply final : public HttpReply {
     return true;
   }
   void end() override { ended = true; }
+  void break_off() override { broken_off = true; }
   void on_disconnect(std::function<void()> gone) override { gone_ = std::move(gone); }
   void lose() { std::exchange(gone_, nullptr)(); }
 
   std::string text;
   std::optional<HttpResponse> sent;
   bool ended = false;
+  bool broken_off = false;
 
  private:
   std::function<void()> gone_;
@@ -66,7 +68,8 @@ TEST_F(EventStreamTest, AnOldConnectionThatEndsLateTakesNothingFromTheNewOne) {
   const auto stream = open(&registry);
   stream->send("1");
   ASSERT_TRUE(registry.resume("s:1", "", second_).ok());
-  EXPECT_TRUE(reply_->ended);
+  EXPECT_TRUE(reply_->broken_off);
+  EXPECT_FALSE(reply_->ended);
   reply_->lose();
   stream->send("2");
   EXPECT_EQ(second_->text, event(2));

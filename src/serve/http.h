@@ -3,7 +3,7 @@
 //
 // Thread: a handler is called on an I/O thread, or on one for large bodies, and must not block;
 // replies and peers may be used from any thread. Invariants: exactly one of send() and begin() per
-// reply; after end() or a disconnect further writes do nothing.
+// reply; after end(), break_off() or a disconnect further writes do nothing.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +49,11 @@ class HttpReply {
   // False when the client is gone, or has left more than the server's bound unread and is cut off.
   virtual bool write(std::string_view piece) = 0;
   virtual void end() = 0;
-  // Called once, on an I/O thread, when the client goes away before the end; at once when it has.
+  // Ends a streamed answer that is not whole: what has been written goes out, then the connection
+  // closes without the body's end, so that nobody takes it for whole.
+  virtual void break_off() = 0;
+  // Called once, on an I/O thread, when the client goes away or is cut off before the end; at once
+  // when it has.
   virtual void on_disconnect(std::function<void()> gone) = 0;
 };
 using HttpReplyPtr = std::shared_ptr<HttpReply>;

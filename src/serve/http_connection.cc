@@ -144,6 +144,11 @@ class Connection {
     if (!registered_) co_return;
     if (linger_) co_await linger();
     beast::error_code ignored;
+    if (reset_) {
+      lowest().socket().set_option(net::socket_base::linger(true, 0), ignored);
+      lowest().close();
+      co_return;
+    }
     lowest().socket().shutdown(tcp::socket::shutdown_both, ignored);
   }
 
@@ -238,6 +243,7 @@ class Connection {
       reply->send(match.refusal);
     }
     const bool written = co_await send_answer(*reply);
+    reset_ = reply->needs_reset();
     co_return written && reply->keep_alive();
   }
 
@@ -326,6 +332,7 @@ class Connection {
   std::optional<Registered> registered_;  // none once a WebSocket has taken the stream
   beast::flat_buffer buffer_;
   bool linger_ = false;
+  bool reset_ = false;
 };
 
 }  // namespace

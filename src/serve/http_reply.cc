@@ -70,11 +70,13 @@ bool Reply::write(std::string_view piece) {
   if (state_ != State::kStreaming) return false;
   append_piece(piece);
   if (static_cast<int64_t>(outbox_.size()) > context_->options.max_unread_bytes) {
-    // Cut off: the end of the chunked body is missing, so the client knows.
     outbox_.clear();
     outbox_.shrink_to_fit();
     request_.keep_alive = false;
-    state_ = State::kEnded;
+    broken_ = true;
+    state_ = State::kGone;
+    // Apart from this call, whose caller may hold what the function needs.
+    if (gone_) net::post(strand_, std::exchange(gone_, nullptr));
     wake();
     return false;
   }
@@ -86,6 +88,15 @@ void Reply::end() {
   const std::lock_guard lock(mutex_);
   if (state_ != State::kStreaming) return;
   if (request_.chunked && !request_.head) outbox_.append("0\r\n\r\n");
+  state_ = State::kEnded;
+  wake();
+}
+
+void Reply::break_off() {
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::kStreaming) return;
+  request_.keep_alive = false;
+  broken_ = true;
   state_ = State::kEnded;
   wake();
 }
@@ -123,6 +134,11 @@ net::awaitable<Reply::Piece> Reply::next() {
     const auto [cancelled] = co_await signal_.async_wait(net::as_tuple(net::use_awaitable));
     (void)cancelled;
   }
+}
+
+bool Reply::needs_reset() {
+  const std::lock_guard lock(mutex_);
+  return broken_ && !request_.chunked;
 }
 
 bool Reply::is_complete() {

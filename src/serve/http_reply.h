@@ -29,6 +29,7 @@ class Reply final : public HttpReply, public std::enable_shared_from_this<Reply>
   void begin(HttpResponse head) override;
   bool write(std::string_view piece) override;
   void end() override;
+  void break_off() override;
   void on_disconnect(std::function<void()> gone) override;
 
   struct Piece {
@@ -39,6 +40,8 @@ class Reply final : public HttpReply, public std::enable_shared_from_this<Reply>
   net::awaitable<Piece> next();
   void client_gone();
   bool keep_alive() const { return request_.keep_alive; }
+  // The body is not whole, and only a reset says so: its end is the end of the connection.
+  bool needs_reset();
   // Everything has been said: nobody needs to hear of a disconnect.
   bool is_complete();
 
@@ -57,6 +60,7 @@ class Reply final : public HttpReply, public std::enable_shared_from_this<Reply>
   State state_ = State::kFresh;
   std::string outbox_;
   bool wake_posted_ = false;
+  bool broken_ = false;  // the body lacks its end
   std::function<void()> gone_;
 };
 

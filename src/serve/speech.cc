@@ -139,13 +139,13 @@ class SpeechBody {
                      .body = "",
                      .headers = {}});
     }
-    reply_->write(*bytes);
+    if (!reply_->write(*bytes)) failed_ = true;
   }
   // After the head an error can only break the body off.
   void fail(const Status& status) {
     if (std::exchange(failed_, true)) return;
     if (begun_) {
-      reply_->end();
+      reply_->break_off();
     } else {
       reply_->send(error_response(status));
     }

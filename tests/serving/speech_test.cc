@@ -1,0 +1,67 @@
+// Speech bodies that end before their time, to the real binary: nobody may take one for whole, and
+// nothing is computed for who does not hear it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <string>
+#include <vector>
+
+#include "socket_client.h"
+
+namespace tutti::testing {
+namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+constexpr const char* kLastChunk = "\r\n0\r\n\r\n";
+constexpr const char* kRunning = "vllm:num_requests_running{model_name=\"nano\"} ";
+
+// A talker that never falls silent: hours of speech, more than any test waits for.
+std::vector<std::string> endless(std::vector<std::string> flags = {}) {
+  for (const char* value : {"ignore_eos=true", "max_tokens=100000"}) {
+    flags.emplace_back("--stage-overrides");
+    flags.push_back(std::string("1.default_sampling_params.") + value);
+  }
+  return flags;
+}
+
+std::string speech(const std::string& more = "") {
+  return http_request("POST", "/v1/audio/speech",
+                      R"({"input":"Hello","response_format":"pcm","seed":1)" + more + "}");
+}
+
+TEST(ServeSpeech, AWholeBodyHasItsEnd) {
+  const ServerProcess server;
+  EXPECT_THAT(ask(server, speech()), EndsWith(kLastChunk));
+}
+
+TEST(ServeSpeech, ABodyThatFailsLacksItsEnd) {
+  ServerProcess server(endless({"--grace", "0.1"}));
+  SocketClient client(server);
+  client.send(speech());
+  ASSERT_THAT(client.read_until("\r\n\r\n"), HasSubstr("Transfer-Encoding: chunked"));
+  server.signal(SIGTERM);  // which fails what is not done within the grace
+  const std::string& answer = client.read_all();
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(answer, Not(EndsWith(kLastChunk)));
+  EXPECT_EQ(server.wait(), 0);
+}
+
+TEST(ServeSpeech, WhoReadsTooSlowlyIsCutOffAndNothingIsComputedForHim) {
+  const ServerProcess server(endless({"--max-unread-mb", "1"}));
+  SocketClient client(server);
+  // Slow speech, so that its bytes come faster than they are made up.
+  client.send(speech(R"(,"speed":0.25)"));
+  ASSERT_THAT(client.read_until("\r\n\r\n"), StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(metrics_with(server, kRunning + std::string("1\n")), HasSubstr(kRunning));
+  const std::string idle = kRunning + std::string("0\n");
+  EXPECT_THAT(metrics_with(server, idle, 60), HasSubstr(idle));
+  EXPECT_THAT(client.read_all(), Not(EndsWith(kLastChunk)));
+}
+
+}  // namespace
+}  // namespace tutti::testing
