@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "serve/api_error.h"
+#include "serve/api_key.h"
 #include "serve/chat_messages.h"
 #include "serve/chat_request.h"
 #include "serve/sampling_fields.h"
@@ -17,6 +18,7 @@ namespace json = boost::json;
 namespace {
 
 struct ResponseRequest {
+  std::string owner;  // the API key
   std::string model;
   std::vector<ChatMessage> history;  // without instructions, which do not carry over
   std::string instructions;
@@ -76,17 +78,15 @@ Result<ResponseRequest> read_response(const Services& services, const ResponseSt
   Status error;
   Fields fields(body, "", &error);
   ResponseRequest out;
+  out.owner = api_key_of(http);
   out.model = fields.string("model").value_or(model.name());
   if (error.ok()) error = model.check_model(out.model);
   if (const auto previous = fields.string("previous_response_id")) {
-    const auto found = store.get(*previous);
-    if (!found) {
-      error = not_found(fmt::format("There is no response '{}'; only the latest are kept.",
-                                    printable(*previous)))
-                  .with_param("previous_response_id");
-    } else {
-      out.history = found->messages;
+    if (const auto found = store.get(*previous, out.owner)) {
+      out.history = (*found)->messages;
       out.previous = json::value(*previous);
+    } else {
+      error = Status(found.error()).with_param("previous_response_id");
     }
   }
   read_input(fields, out);
@@ -256,7 +256,7 @@ class ResponseRun : public std::enable_shared_from_this<ResponseRun> {
     if (!request_.store) return;
     StoredResponse stored{request_.history, json::serialize(response)};
     stored.messages.push_back(ChatMessage::text("assistant", answer.text));
-    store_.put(id_, std::move(stored));
+    store_.put(id_, request_.owner, std::move(stored));
   }
 
   const Services services_;
@@ -271,34 +271,7 @@ class ResponseRun : public std::enable_shared_from_this<ResponseRun> {
   int64_t sequence_ = 0;
 };
 
-Status no_response(const std::string& id) {
-  return not_found(
-      fmt::format("There is no response '{}'; only the latest are kept.", printable(id)));
-}
-
 }  // namespace
-
-void ResponseStore::put(const std::string& id, StoredResponse response) {
-  constexpr size_t kMost = 256;
-  const std::lock_guard lock(mutex_);
-  responses_[id] = std::make_shared<const StoredResponse>(std::move(response));
-  order_.push_back(id);
-  if (order_.size() > kMost) {
-    responses_.erase(order_.front());
-    order_.pop_front();
-  }
-}
-
-std::shared_ptr<const StoredResponse> ResponseStore::get(const std::string& id) const {
-  const std::lock_guard lock(mutex_);
-  const auto found = responses_.find(id);
-  return found == responses_.end() ? nullptr : found->second;
-}
-
-bool ResponseStore::erase(const std::string& id) {
-  const std::lock_guard lock(mutex_);
-  return responses_.erase(id) > 0;
-}
 
 void handle_responses(const Services& services, ResponseStore& store, HttpRequest http,
                       HttpReplyPtr reply) {
@@ -309,15 +282,16 @@ void handle_responses(const Services& services, ResponseStore& store, HttpReques
 }
 
 void handle_get_response(ResponseStore& store, HttpRequest request, HttpReplyPtr reply) {
-  const auto found = store.get(request.path_params[0]);
-  if (!found) return reply->send(error_response(no_response(request.path_params[0])));
+  const auto found = store.get(request.path_params[0], std::string(api_key_of(request)));
+  if (!found) return reply->send(error_response(found.error()));
   reply->send(
-      {.status = 200, .content_type = "application/json", .body = found->body, .headers = {}});
+      {.status = 200, .content_type = "application/json", .body = (*found)->body, .headers = {}});
 }
 
 void handle_delete_response(ResponseStore& store, HttpRequest request, HttpReplyPtr reply) {
   const std::string& id = request.path_params[0];
-  if (!store.erase(id)) return reply->send(error_response(no_response(id)));
+  const Status status = store.erase(id, std::string(api_key_of(request)));
+  if (!status.ok()) return reply->send(error_response(status));
   const json::object body{{"id", id}, {"object", "response.deleted"}, {"deleted", true}};
   reply->send({.status = 200,
                .content_type = "application/json",

@@ -167,5 +167,31 @@ TEST(Serve, EndsInOrderOnSigterm) {
   EXPECT_EQ(server.stop(), 0);
 }
 
+TEST(Serve, OnlyTheKeyThatMadeAResponseHasIt) {
+  const ServerProcess server({"--api-key", "mine", "--api-key", "yours"});
+  const std::string json = "Content-Type: application/json\r\n";
+  const std::string mine = json + "Authorization: Bearer mine\r\n";
+  const std::string yours = json + "Authorization: Bearer yours\r\n";
+  const auto respond = [&](const std::string& key, const std::string& more) {
+    return ask(server,
+               http_request("POST", "/v1/responses", R"({"input":"Hello")" + more + "}", key));
+  };
+  const std::string made = respond(mine, "");
+  const size_t at = made.find("resp-");
+  ASSERT_NE(at, std::string::npos) << made;
+  const std::string id = made.substr(at, made.find('"', at) - at);
+  const std::string path = "/v1/responses/" + id;
+  const std::string previous = R"(,"previous_response_id":")" + id + "\"";
+  EXPECT_THAT(ask(server, http_request("GET", path, "", yours)), StartsWith("HTTP/1.1 404"));
+  EXPECT_THAT(ask(server, http_request("DELETE", path, "", yours)), StartsWith("HTTP/1.1 404"));
+  const std::string refused = respond(yours, previous);
+  EXPECT_THAT(refused, StartsWith("HTTP/1.1 404"));
+  EXPECT_THAT(refused, HasSubstr(R"("param":"previous_response_id")"));
+  EXPECT_THAT(ask(server, http_request("GET", path, "", mine)), HasSubstr(id));
+  EXPECT_THAT(respond(mine, previous), HasSubstr(id));
+  EXPECT_THAT(ask(server, http_request("DELETE", path, "", mine)), HasSubstr(R"("deleted":true)"));
+  EXPECT_THAT(ask(server, http_request("GET", path, "", mine)), StartsWith("HTTP/1.1 404"));
+}
+
 }  // namespace
 }  // namespace tutti::testing
