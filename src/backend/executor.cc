@@ -5,6 +5,7 @@
 #include <mutex>
 #include <tuple>
 
+#include "backend/cpu/affinity.h"
 #include "backend/cpu/thread_pool.h"
 
 namespace tutti {
@@ -28,6 +29,7 @@ class CpuExecutor final : public DeviceExecutor {
     enter(order);
     const auto begin = Clock::now();
     {
+      const cpu::PinnedScope own_core(pool_.caller_core());
       Workspace::Scope scope(workspace_);
       OpContext ctx{.device = device(), .workspace = workspace_, .pool = &pool_};
       step(ctx);

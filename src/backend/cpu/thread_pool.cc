@@ -1,12 +1,12 @@
 #include "backend/cpu/thread_pool.h"
 
 #include <pthread.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <chrono>
 #include <string>
 
+#include "backend/cpu/affinity.h"
 #include "backend/cpu/topology.h"
 
 namespace tutti {
@@ -45,23 +45,17 @@ bool spin_until(Done done) {
   return false;
 }
 
-void pin_to(int core) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(core, &set);
-  // Refused in some containers; the thread then floats, which is slower but right.
-  (void)pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
-}
-
 }  // namespace
 
 ThreadPool::ThreadPool(int num_threads) {
   const std::vector<int> cores = cpu::physical_cores();
   const int count = num_threads > 0 ? num_threads : static_cast<int>(cores.size());
+  // Pinned only where the pool has every core to itself: with more threads two on one core would
+  // wait for each other, and with fewer the pools of several processes would choose the same.
+  const bool pinned = count > 1 && count == static_cast<int>(cores.size());
+  if (pinned) caller_core_ = cores[0];
   for (int thread = 1; thread < count; ++thread) {
-    // Pinned only where the pool has every core to itself: with more threads two on one core would
-    // wait for each other, and with fewer the pools of several processes would choose the same.
-    const int core = count == static_cast<int>(cores.size()) ? cores[thread] : -1;
+    const int core = pinned ? cores[thread] : -1;
     workers_.emplace_back([this, thread, core] { work(thread, core); });
   }
 }
@@ -136,7 +130,7 @@ uint32_t ThreadPool::wait_for_work(uint32_t seen) {
 
 void ThreadPool::work(int thread, int core) {
   pthread_setname_np(pthread_self(), ("cpu-worker-" + std::to_string(thread)).c_str());
-  if (core >= 0) pin_to(core);
+  if (core >= 0) cpu::pin_this_thread(core);
   current_pool = this;
   current_thread = thread;
   uint32_t seen = 0;

@@ -29,6 +29,9 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int num_threads() const { return static_cast<int>(workers_.size()) + 1; }
+  // The core that no worker is pinned to, for a caller of many loops (cpu::PinnedScope): on a
+  // worker's core he and the worker would keep each other from working. -1 when workers float.
+  int caller_core() const { return caller_core_; }
 
   // Covers [0, n) in pieces of `grain` (the last may be shorter), taken in order by whichever
   // thread is free. With n <= grain, or one thread, the caller does all at once.
@@ -58,6 +61,7 @@ class ThreadPool {
   std::atomic<int32_t> sleepers_{0};
   std::atomic<bool> busy_{false};
   std::atomic<bool> stopping_{false};
+  int caller_core_ = -1;
   std::vector<std::jthread> workers_;
 };
 
