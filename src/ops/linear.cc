@@ -93,7 +93,7 @@ void linear_many(OpContext& ctx, const Tensor& x, std::span<const Projection> pr
   for (const Projection& p : projections) {
     adapts = adapts || may_adapt(ctx, p.lora_map);
     maps[n] = p.lora_map;
-    tasks[n++] = {linear_args(x, p.weight, p.bias, p.out), x.rows(), p.weight.dim(0)};
+    tasks[n++] = {linear_args(x, p.weight, p.bias, p.out), x.rows(), p.weight.get().dim(0)};
   }
   if (adapts) {
     run_with_lora(ctx, {tasks, n}, {maps, n});

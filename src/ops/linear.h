@@ -1,6 +1,7 @@
 // Linear maps: out = x w^T + bias.
 #pragma once
 
+#include <functional>
 #include <span>
 
 #include "backend/context.h"
@@ -23,10 +24,11 @@ struct LinearOptions {
 void linear(OpContext& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
             const Tensor& out, const LinearOptions& options = {});
 
+// References that refuse a temporary, which would be gone before the call.
 struct Projection {
-  const Tensor& weight;
-  const Tensor& bias;  // may be undefined
-  const Tensor& out;
+  std::reference_wrapper<const Tensor> weight;
+  std::reference_wrapper<const Tensor> bias;  // may be undefined
+  std::reference_wrapper<const Tensor> out;
   int32_t lora_map = -1;  // as of LinearOptions
 };
 // Several maps of the same x in one parallel region (q, k, v; gate, up).
