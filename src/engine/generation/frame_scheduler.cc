@@ -16,8 +16,20 @@ constexpr int64_t kMaxFramesOfStep = 64;
 constexpr double kShareOfLead = 0.5;
 // Frames that are waited for at most while he is ahead; larger chunks save little more.
 constexpr int64_t kMostAwaited = 16;
+// Chunks double up to this one though it is more than the share of the lead, if the listener can
+// spare the time.
+constexpr int64_t kLastDoubled = 8;
+// What the listener must have left when a step that was waited for is done, beside as long again as
+// it is expected to take.
+constexpr double kMargin_s = 0.03;
 // What a listener who is about to run dry gets at once when frames are plenty.
 constexpr int64_t kHastyChunk = 4;
+
+// As many as there have been, and one more: 2, 4, 8. 0 later, when chunks follow the lead alone.
+int64_t doubled_chunk(const Sequence& sequence) {
+  const int64_t before = sequence.metrics.prompt_tokens;
+  return before < kLastDoubled ? before + 1 : 0;
+}
 
 }  // namespace
 
@@ -58,7 +70,9 @@ TimePoint FrameScheduler::runnable_at(const Sequence& sequence) const {
   if (sequence.samples_out == 0 || pending >= kMostAwaited) return TimePoint::min();
   // When what is pending is the listener's share of the lead, and a frame earlier, because the step
   // takes time.
-  const double lead_s = static_cast<double>(pending + 1) / kShareOfLead * model_.info().frame_s;
+  double lead_s = static_cast<double>(pending + 1) / kShareOfLead * model_.info().frame_s;
+  // Less than the doubled chunk is taken only when the listener can spare no more time.
+  if (pending < doubled_chunk(sequence)) lead_s = std::min(lead_s, reserve_s(pending + 1));
   return deadline(sequence) - from_seconds(lead_s);
 }
 
@@ -67,6 +81,18 @@ TimePoint FrameScheduler::deadline(const Sequence& sequence) const {
   if (sequence.samples_out == 0) return sequence.submitted;
   return sequence.playback_begin +
          from_seconds(static_cast<double>(sequence.samples_out) / model_.info().sample_rate);
+}
+
+void FrameScheduler::learn_cost(int64_t frames, double seconds) {
+  constexpr double kNewShare = 0.25;
+  const double cost_s = seconds / static_cast<double>(frames);
+  frame_cost_s_ =
+      frame_cost_s_ == 0 ? cost_s : frame_cost_s_ + kNewShare * (cost_s - frame_cost_s_);
+}
+
+// The lead with which a step of so many frames is safe to begin.
+double FrameScheduler::reserve_s(int64_t frames) const {
+  return kMargin_s + 2 * frame_cost_s_ * static_cast<double>(frames);
 }
 
 double FrameScheduler::lead_frames(const Sequence& sequence, TimePoint now) const {
@@ -79,8 +105,12 @@ int64_t FrameScheduler::frames_for(const Sequence& sequence, TimePoint now) cons
   if (model_.input_complete(*sequence.model)) return most;
   if (sequence.samples_out == 0) return 1;
   const int64_t hasty = std::min(2 * sequence.last_chunk, kHastyChunk);
-  const auto share = static_cast<int64_t>(kShareOfLead * lead_frames(sequence, now) + 1e-6);
-  return std::min(most, std::clamp(share, hasty, kMaxStreamingChunk));
+  const double lead = lead_frames(sequence, now);
+  const auto share = static_cast<int64_t>(kShareOfLead * lead + 1e-6);
+  const int64_t doubled = doubled_chunk(sequence);
+  const bool pays = lead * model_.info().frame_s >= reserve_s(doubled);
+  return std::min(most,
+                  std::clamp(pays ? std::max(share, doubled) : share, hasty, kMaxStreamingChunk));
 }
 
 }  // namespace tutti::generation

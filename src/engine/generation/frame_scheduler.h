@@ -2,10 +2,10 @@
 //
 // A listener must not run dry: sequences go by playback deadline, the time at which everything
 // produced so far has been played. The first chunk is one frame, as soon as there is one. Later
-// ones follow the listener's lead: small while he is about to run dry, and up to half of it when he
-// is ahead, for which frames are even waited for, because larger chunks cost less each. When no
-// more input will come, all of it is taken. Thread: the stage's replica thread. Borrows sequences
-// for the call.
+// ones double until they are half of what the listener has still to hear; such chunks are even
+// waited for while he can spare the time, because every step reads all weights and drives those of
+// other stages out of the caches. They are small while he is about to run dry. When no more input
+// will come, all of it is taken. Thread: the stage's replica thread. Borrows sequences for the call.
 #pragma once
 
 #include <chrono>
@@ -43,13 +43,17 @@ class FrameScheduler {
   TimePoint runnable_at(const Sequence& sequence) const;
   // When its result is needed.
   TimePoint deadline(const Sequence& sequence) const;
+  // What a step took, its wait for the device included.
+  void learn_cost(int64_t frames, double seconds);
 
  private:
+  double reserve_s(int64_t frames) const;
   double lead_frames(const Sequence& sequence, TimePoint now) const;
   int64_t frames_for(const Sequence& sequence, TimePoint now) const;
 
   const GenerationModel& model_;
   int32_t max_num_seqs_;
+  double frame_cost_s_ = 0;  // a running average; 0: not known yet
   std::vector<Sequence*> order_;
   std::vector<ScheduledFrames> scheduled_;
 };

@@ -80,7 +80,9 @@ void GenerationEngine::step(std::vector<StageOutput>& outputs) {
   int64_t num_frames = 0;
   for (const ScheduledFrames& item : scheduled_) num_frames += item.frames;
   report_.ran = outputs_.now();
-  report_.tokens = scheduled_.empty() ? 0 : num_frames;
+  report_.tokens = num_frames;
+  if (num_frames > 0)
+    scheduler_.learn_cost(num_frames, to_seconds(report_.ran - report_.scheduled));
   report_.on_device_s = step_s_;
   publish(outputs);
   report_.published = outputs_.now();

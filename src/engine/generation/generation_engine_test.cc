@@ -103,27 +103,34 @@ class GenerationEngineTest : public ::testing::Test {
 TEST_F(GenerationEngineTest, ChunksGrowWithTheListenersLead) {
   ASSERT_TRUE(admit(0, frames(1, 100), false).ok());
   for (int i = 0; i < 9; ++i) step();
-  // No time passes: after the first ones each is half of what has come so far.
-  EXPECT_EQ(heard_[0].chunks, (std::vector<size_t>{1, 2, 4, 4, 5, 8, 12, 18, 27}));
+  // No time passes: each is twice the last one, then half of what has come so far.
+  EXPECT_EQ(heard_[0].chunks, (std::vector<size_t>{1, 2, 4, 8, 7, 11, 16, 24, 27}));
 }
 
 TEST_F(GenerationEngineTest, ChunksAreSmallWhenTheListenerIsAboutToRunDry) {
   ASSERT_TRUE(admit(0, frames(1, 60), false).ok());
-  for (int i = 0; i < 8; ++i) step();
-  EXPECT_EQ(heard_[0].chunks.back(), 18u);
-  clock_.advance(from_seconds(5.4));  // all but nothing of 54 frames is played
+  for (int i = 0; i < 7; ++i) step();
+  EXPECT_EQ(heard_[0].chunks.back(), 16u);
+  clock_.advance(from_seconds(4.9));  // all of 49 frames is played
   step();
   EXPECT_EQ(heard_[0].chunks.back(), 4u);
   EXPECT_EQ(heard_[0].metrics.underrun_s, 0);
 }
 
 TEST_F(GenerationEngineTest, FramesAreWaitedForWhileTheListenerIsAhead) {
-  ASSERT_TRUE(admit(0, frames(1, 36), false).ok());
-  for (int i = 0; i < 7; ++i) step();  // 3.6 s
+  ASSERT_TRUE(admit(0, frames(1, 1), false).ok());
+  step();
+  append(0, frames(2, 1), false);
+  EXPECT_FALSE(engine_->has_runnable_work());
+  // Two are awaited, till the margin is all that is left.
+  EXPECT_NEAR(to_seconds(engine_->wake_at() - clock_.now()), 0.1 - 0.03, 1e-6);
+  append(0, frames(3, 31), false);
+  for (int i = 0; i < 5; ++i) step();
+  EXPECT_NEAR(heard_[0].metrics.audio_s, 3.3, 1e-6);
   append(0, frames(2, 3), false);
   EXPECT_FALSE(engine_->has_runnable_work());
   // Until he has eight frames left, twice what there is and one more.
-  EXPECT_NEAR(to_seconds(engine_->wake_at() - clock_.now()), 3.6 - 0.8, 1e-6);
+  EXPECT_NEAR(to_seconds(engine_->wake_at() - clock_.now()), 3.3 - 0.8, 1e-6);
   clock_.advance(engine_->wake_at() - clock_.now());
   EXPECT_TRUE(engine_->has_runnable_work());
   step();
