@@ -36,6 +36,7 @@ Tensor join_rows(const std::vector<Tensor>& parts) {
 }  // namespace
 
 void HeldOutput::add(StageOutput output) {
+  is_empty_ = false;
   if (!output.payload.empty()) payloads_.push_back(std::move(output.payload));
   append_all(whole_.delta.token_ids, std::move(output.delta.token_ids));
   append_all(whole_.delta.logprobs, std::move(output.delta.logprobs));
@@ -53,6 +54,7 @@ void HeldOutput::add(StageOutput output) {
 StageOutput HeldOutput::take() {
   whole_.payload = join_payloads(std::move(payloads_));
   payloads_.clear();
+  is_empty_ = true;
   return std::exchange(whole_, {});
 }
 

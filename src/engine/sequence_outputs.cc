@@ -5,12 +5,13 @@
 
 namespace tutti {
 
-std::optional<StageOutput> SequenceOutputs::release(SequenceBase& sequence,
-                                                    StageOutput output) const {
-  if (sequence.request.streams_payload) return output;
+std::optional<StageOutput> SequenceOutputs::release(SequenceBase& sequence, StageOutput output,
+                                                    bool may_wait) const {
   const bool ends = output.finished || output.segment_finished;
+  const bool leaves = ends || (sequence.request.streams_payload && !may_wait);
+  if (leaves && sequence.held.empty()) return output;
   sequence.held.add(std::move(output));
-  if (!ends) return std::nullopt;
+  if (!leaves) return std::nullopt;
   return sequence.held.take();
 }
 

@@ -23,7 +23,7 @@ struct SequenceBase {
   TimePoint submitted = {};
   uint64_t arrival = 0;
   StageMetrics metrics = {};
-  HeldOutput held = {};  // output of a request that wants it whole
+  HeldOutput held = {};  // output that waits for more of it
 };
 
 class SequenceOutputs {
@@ -36,14 +36,15 @@ class SequenceOutputs {
   double seconds(TimePoint time) const { return to_seconds(time - epoch_); }
   double now_s() const { return seconds(now()); }
 
-  // What may go out now of new output: all of it, or, of a request that wants whole results,
-  // nothing before its end (its segment's end), and then everything.
-  std::optional<StageOutput> release(SequenceBase& sequence, StageOutput output) const;
+  // What may go out now of new output: all of it with what was held before, or, of a request that
+  // wants whole results or when the output `may_wait`, nothing before its end (its segment's end).
+  std::optional<StageOutput> release(SequenceBase& sequence, StageOutput output,
+                                     bool may_wait = false) const;
   // Completes an output with whose it is and with its metrics.
   StageOutput sign(SequenceBase& sequence, StageOutput output) const;
   // The one that ends a sequence with an error.
   StageOutput failure(SequenceBase& sequence, Status error) const;
-  // What an aborted sequence had produced and not handed out.
+  // What a sequence had produced and not handed out.
   StageOutput rest(SequenceBase& sequence) const;
 
   // Outputs made outside a step; the next one hands them out.

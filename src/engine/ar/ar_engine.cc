@@ -94,6 +94,7 @@ void ArEngine::append(StageChunk chunk) {
     return;
   }
   if (status.ok()) status = settle_prompt(sequence, chunk.last);
+  if (status.ok()) end_rest_if_fed(sequence);
   if (!status.ok()) end_with_error(sequence, std::move(status), outputs_.early());
 }
 
@@ -108,7 +109,7 @@ std::optional<StageOutput> ArEngine::abort(RequestKey key) {
 }
 
 bool ArEngine::has_runnable_work() const {
-  return outputs_.has_early() || scheduler_.has_runnable_work();
+  return outputs_.has_early() || scheduler_.has_runnable_work() || wake_at() <= outputs_.now();
 }
 
 void ArEngine::step(std::vector<StageOutput>& outputs) {
@@ -213,6 +214,7 @@ Status ArEngine::begin_answer(Sequence& sequence, int64_t length) {
   const SamplingParams& params = sequence.request.sampling_params;
   sequence.prompt_length = length;
   sequence.metrics.prompt_tokens = length;
+  sequence.due = first_token_due(sequence);
   sequence.max_new_tokens = max_sequence_length_ - length;
   if (params.max_tokens)
     sequence.max_new_tokens = std::min<int64_t>(sequence.max_new_tokens, *params.max_tokens);
@@ -231,6 +233,7 @@ Status ArEngine::begin_answer(Sequence& sequence, int64_t length) {
 // --- the three parts of a step
 
 void ArEngine::schedule() {
+  end_rests();
   scheduled_ = scheduler_.schedule(most_prompt_tokens());
   const double now = outputs_.now_s();
   for (const ScheduledItem& item : scheduled_) {
@@ -244,7 +247,7 @@ void ArEngine::run() {
   step_s_ = 0;
   if (scheduled_.empty()) return;
   batch_.build(scheduled_, options_.block_size, prefixes_.is_enabled());
-  executor_.run(step_order(scheduled_, model_->info().frame_s), [this](OpContext& ctx) {
+  executor_.run(step_order(scheduled_, is_heard()), [this](OpContext& ctx) {
     const TimePoint begin = outputs_.now();
     try {
       forward_and_sample(ctx);
@@ -258,28 +261,6 @@ void ArEngine::run() {
   learn_prompt_cost();
 }
 
-// While somebody listens to this device, a long prompt is cut so that his next frame waits for it
-// no longer than half a frame. The results are the same however it is cut.
-int64_t ArEngine::most_prompt_tokens() const {
-  constexpr double kPromptPart_s = 0.04;
-  constexpr int64_t kLeast = 16, kGuess = 32;
-  if (!executor_.has_listeners()) return options_.max_num_batched_tokens;
-  if (prompt_token_s_ == 0) return kGuess;
-  return std::max(kLeast, static_cast<int64_t>(kPromptPart_s / prompt_token_s_));
-}
-
-// From steps that are mostly prompt; a running average over the last few.
-void ArEngine::learn_prompt_cost() {
-  constexpr int64_t kLeastTokens = 16;
-  constexpr double kNewShare = 0.25;
-  const auto items = static_cast<int64_t>(scheduled_.size());
-  if (!step_error_.ok() || batch_.num_tokens() < kLeastTokens || batch_.num_tokens() < 2 * items)
-    return;
-  const double cost = step_s_ / static_cast<double>(batch_.num_tokens());
-  prompt_token_s_ =
-      prompt_token_s_ == 0 ? cost : prompt_token_s_ + kNewShare * (cost - prompt_token_s_);
-}
-
 void ArEngine::publish(std::vector<StageOutput>& outputs) {
   outputs_.take_early(outputs);
   size_t row = 0;
@@ -289,6 +270,7 @@ void ArEngine::publish(std::vector<StageOutput>& outputs) {
     publish_item(item, own_row, outputs);
   }
   scheduled_ = {};
+  release_due(outputs);
 }
 
 // --- on the device
@@ -356,7 +338,10 @@ void ArEngine::publish_item(const ScheduledItem& item, size_t row,
   prefixes_.remember(sequence);
   StageOutput output;
   if (takes_payload) output.payload = model_->take_payload(*sequence.model);
-  if (item.samples) add_token(sequence, row, output);
+  if (item.samples) {
+    add_token(sequence, row, output);
+    rest_if_out_of_input(sequence);
+  }
   if (sequence.is_prefill_only()) {
     if (sequence.num_computed == sequence.num_known()) publish_prefill_only(sequence, outputs);
     return;
@@ -370,10 +355,9 @@ void ArEngine::add_token(Sequence& sequence, size_t row, StageOutput& output) {
   sequence.generated.push_back(token);
   sequence.penalties.add(token);
   ++sequence.metrics.output_tokens;
-  if (sequence.generated.size() == 1) {
-    sequence.first_token = outputs_.now();
-    sequence.metrics.first_output_s = outputs_.seconds(sequence.first_token);
-  }
+  const TimePoint now = outputs_.now();
+  if (sequence.generated.size() == 1) sequence.metrics.first_output_s = outputs_.seconds(now);
+  sequence.due = next_token_due(sequence, model_->info().frame_s, now);
   output.delta.token_ids.push_back(token);
   if (sequence.request.sampling_params.logprobs)
     output.delta.logprobs.push_back(std::move(sampler_.logprobs(row)));
@@ -399,8 +383,10 @@ void ArEngine::decide_finish(Sequence& sequence, int32_t token, StageOutput& out
 }
 
 void ArEngine::emit(Sequence& sequence, StageOutput output, std::vector<StageOutput>& outputs) {
-  std::optional<StageOutput> news = outputs_.release(sequence, std::move(output));
+  const bool may_wait = gathers(sequence, output);
+  std::optional<StageOutput> news = outputs_.release(sequence, std::move(output), may_wait);
   if (!news) return;
+  std::erase(gathering_, &sequence);
   const bool finished = news->finished, ends = finished || news->segment_finished;
   if (!ends && news->delta.token_ids.empty() && news->payload.empty()) return;
   outputs.push_back(outputs_.sign(sequence, std::move(*news)));
@@ -412,6 +398,7 @@ void ArEngine::emit(Sequence& sequence, StageOutput output, std::vector<StageOut
 }
 
 void ArEngine::end_with_error(Sequence& sequence, Status error, std::vector<StageOutput>& outputs) {
+  if (is_gathering(sequence)) outputs.push_back(outputs_.rest(sequence));
   outputs.push_back(outputs_.failure(sequence, std::move(error)));
   forget(sequence);
 }
@@ -425,6 +412,8 @@ void ArEngine::end_empty(Sequence& sequence) {
 }
 
 void ArEngine::forget(Sequence& sequence) {
+  std::erase(gathering_, &sequence);
+  std::erase(resting_, &sequence);
   scheduler_.remove(sequence);
   sequences_.erase(sequence.request.key);
 }

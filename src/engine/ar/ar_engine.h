@@ -27,6 +27,7 @@ class ArEngine final : public StageEngine {
   Status extend(StageSegment segment) override;
   std::optional<StageOutput> abort(RequestKey key) override;
   bool has_runnable_work() const override;
+  TimePoint wake_at() const override;
   void step(std::vector<StageOutput>& outputs) override;
   EngineStats stats() const override;
   StepReport last_step() const override { return report_; }
@@ -66,8 +67,16 @@ class ArEngine final : public StageEngine {
     return !sequence.takes_segments && sequence.pending.empty();
   }
 
+  // How long steps are, and when frames leave (pacing.cc).
   int64_t most_prompt_tokens() const;
   void learn_prompt_cost();
+  bool is_heard() const { return model_->info().frame_s > 0; }
+  bool gathers(Sequence& sequence, const StageOutput& output);
+  bool is_gathering(const Sequence& sequence) const;
+  void release_due(std::vector<StageOutput>& outputs);
+  void rest_if_out_of_input(Sequence& sequence);
+  void end_rest_if_fed(Sequence& sequence);
+  void end_rests();
 
   // In a step, on the device.
   void forward_and_sample(OpContext& ctx);
@@ -98,6 +107,8 @@ class ArEngine final : public StageEngine {
   Sampler sampler_;
 
   std::unordered_map<RequestKey, std::unique_ptr<Sequence>> sequences_;
+  std::vector<Sequence*> gathering_;  // whose newest frames have not left yet
+  std::vector<Sequence*> resting_;
   uint64_t num_admitted_ = 0;
   SequenceOutputs outputs_;
 

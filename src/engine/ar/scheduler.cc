@@ -62,6 +62,12 @@ bool Scheduler::has_runnable_work() const {
   return false;
 }
 
+bool Scheduler::has_decodes() const {
+  return std::any_of(running_.begin(), running_.end(), [](const Sequence* sequence) {
+    return is_decode(*sequence) && !sequence->awaits_segment;
+  });
+}
+
 int64_t Scheduler::num_blocked() const {
   const auto is_blocked = [&](const Sequence* s) { return !is_runnable(*s); };
   return std::count_if(running_.begin(), running_.end(), is_blocked) +
@@ -72,7 +78,7 @@ int64_t Scheduler::num_blocked() const {
 int64_t Scheduler::ready_positions(const Sequence& sequence) const {
   if (sequence.prompt_length < 0 || sequence.awaits_segment) return 0;
   const auto newest = static_cast<int64_t>(sequence.generated.size()) - 1;
-  const bool ready = newest < 0 || model_.input_ready(*sequence.model, newest);
+  const bool ready = newest < 0 || (!sequence.rests && model_.input_ready(*sequence.model, newest));
   return sequence.num_known() - (ready ? 0 : 1);
 }
 

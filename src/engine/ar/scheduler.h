@@ -45,6 +45,8 @@ class Scheduler {
   std::span<const ScheduledItem> schedule(
       int64_t most_prompt_tokens = std::numeric_limits<int64_t>::max());
   bool has_runnable_work() const;
+  // Whether any sequence is in the midst of its answer, beside prompts.
+  bool has_decodes() const;
 
   int64_t num_waiting() const { return static_cast<int64_t>(waiting_.size()); }
   int64_t num_running() const { return static_cast<int64_t>(running_.size()); }

@@ -54,7 +54,10 @@ struct Sequence : SequenceBase {
   bool takes_segments = false;       // the last segment has not come yet
   bool awaits_segment = false;       // the answer is complete and none is pending
 
-  TimePoint first_token;  // of the current answer
+  TimePoint due;  // by when the next token is needed (step_order.h)
+
+  bool rests = false;  // lets input for several tokens come before it goes on (pacing.cc)
+  TimePoint rests_till = {};
 
   Penalties penalties;
   TextOutput text;

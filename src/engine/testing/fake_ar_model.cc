@@ -130,6 +130,7 @@ bool FakeArModel::ends_empty(const ArSequence& sequence) const {
 
 Tensor FakeArModel::forward(OpContext& ctx, const ArBatch& batch) {
   rows_computed += batch.num_tokens;
+  if (options_.during_forward) options_.during_forward(batch.num_tokens);
   max_rows_seen = std::max(max_rows_seen, batch.num_tokens);
   max_sequences_seen = std::max(max_sequences_seen, static_cast<int64_t>(batch.items.size()));
   for (const ArBatchItem& item : batch.items) {

@@ -3,6 +3,8 @@
 // double.
 #pragma once
 
+#include <functional>
+
 #include "models/ar_model.h"
 
 namespace tutti::testing {
@@ -20,6 +22,7 @@ struct FakeArOptions {
   bool needs_upstream = false;
   float logit_scale = 8;
   double frame_s = 0;
+  std::function<void(int64_t rows)> during_forward;  // e.g. to let time pass
 };
 
 // Ids with a meaning in prompts and chunks.
