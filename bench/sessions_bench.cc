@@ -22,7 +22,7 @@ struct Flags {
   int tokens = 24;       // of text, per answer
   int frames = 50;       // of speech, per answer
   double answer_s = 10;  // of speech, for streaming on against off
-  int rounds = 3;        // of streaming on against off
+  int rounds = 15;       // of streaming on against off
 };
 
 double seconds(Clock::duration d) { return std::chrono::duration<double>(d).count(); }
@@ -34,6 +34,7 @@ struct Listener {
   double end_s = 0;
   double audio_s = 0;
   double underrun_s = 0;
+  double compute_s[3] = {};  // of each stage's steps
 };
 
 struct Run {
@@ -96,9 +97,12 @@ Result<Run> run(AsyncOmniEngine& engine, int count, int tokens, int frames) {
     TUTTI_ASSIGN_OR_RETURN(const auto message, engine.try_get_output(300));
     if (!message) return deadline_exceeded("The engine has been silent for 300 s.");
     if (const auto* error = std::get_if<ErrorMessage>(&*message)) return error->error;
+    if (const auto* metrics = std::get_if<StageMetricsMessage>(&*message))
+      listeners[metrics->request_id].compute_s[metrics->stage_id] = metrics->metrics.compute_s;
     const auto* output = std::get_if<OutputMessage>(&*message);
     if (output == nullptr) continue;
     Listener& listener = listeners[output->request_id];
+    listener.compute_s[output->stage_id] = output->metrics.compute_s;
     const double now_s = seconds(Clock::now() - listener.asked);
     result.tokens += static_cast<int64_t>(output->output.token_ids.size());
     const AudioChunk& audio = output->output.audio;
@@ -162,25 +166,38 @@ int streaming_against_whole(const Flags& flags) {
   if (!on) return fail(on.error());
   auto off = create(flags, 16, false);
   if (!off) return fail(off.error());
-  // In turns, so that a busy moment of the machine meets both.
-  std::vector<double> end[2], first[2];
+  // In turns, each the first of a pair as often as the other, so that a machine whose speed drifts
+  // meets both alike; the ratios are of pairs.
+  std::vector<double> end[2], first[2], compute[2][3], end_ratio, first_ratio;
   for (int round = 0; round <= flags.rounds; ++round) {
-    for (const int streams : {1, 0}) {
+    for (const int turn : {0, 1}) {
+      const int streams = (round + turn) % 2;
       auto one = run(streams ? **on : **off, 1, flags.tokens, frames);
       if (!one) return fail(one.error());
       if (round == 0) continue;  // warms up
       end[streams].push_back(one->listeners[0].end_s);
       first[streams].push_back(one->listeners[0].first_audio_s);
+      for (int stage = 0; stage < 3; ++stage)
+        compute[streams][stage].push_back(one->listeners[0].compute_s[stage]);
     }
+    if (round == 0) continue;
+    end_ratio.push_back(end[1].back() / end[0].back());
+    first_ratio.push_back(first[0].back() / first[1].back());
   }
-  std::printf("| %.0f s answer | end to end s | first audio s |\n|---|---|---|\n", flags.answer_s);
+  std::printf(
+      "| %.0f s answer | end to end s | first audio s | steps of thinker s | talker s | vocoder s "
+      "|\n"
+      "|---|---|---|---|---|---|\n",
+      flags.answer_s);
   for (const int streams : {1, 0}) {
-    std::printf("| async_chunk %s | %.3f | %.3f |\n", streams ? "on" : "off",
-                quantile(end[streams], 0.5), quantile(first[streams], 0.5));
+    std::printf("| async_chunk %s | %.3f | %.3f | %.3f | %.3f | %.3f |\n", streams ? "on" : "off",
+                quantile(end[streams], 0.5), quantile(first[streams], 0.5),
+                quantile(compute[streams][0], 0.5), quantile(compute[streams][1], 0.5),
+                quantile(compute[streams][2], 0.5));
   }
-  std::printf("\nend to end on/off: %.3f, first audio off/on: %.1f\n",
-              quantile(end[1], 0.5) / quantile(end[0], 0.5),
-              quantile(first[0], 0.5) / quantile(first[1], 0.5));
+  std::printf("\nend to end on/off: %.3f (quartiles %.3f, %.3f), first audio off/on: %.1f\n",
+              quantile(end_ratio, 0.5), quantile(end_ratio, 0.25), quantile(end_ratio, 0.75),
+              quantile(first_ratio, 0.5));
   return 0;
 }
 
