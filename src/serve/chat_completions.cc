@@ -175,8 +175,9 @@ class WholeChat final : public ChatRun {
 
   Result<json::object> choice_json(int32_t index) {
     Answer& answer = answers_[index];
-    json::object message{
-        {"role", "assistant"}, {"content", valid_utf8(answer.text)}, {"refusal", nullptr}};
+    json::object message{{"role", "assistant"},
+                         {"content", valid_utf8(chat_.echo + answer.text)},
+                         {"refusal", nullptr}};
     if (chat_.speech) {
       TUTTI_ASSIGN_OR_RETURN(const std::string file,
                              encode_audio(chat_.audio_format, answer.sample_rate, answer.samples));
@@ -243,6 +244,10 @@ class StreamedChat final : public ChatRun {
     if (opened_[index]) return;
     opened_[index] = true;
     send_delta(index, R"("role":"assistant","content":"")");
+    if (chat_.echo.empty()) return;
+    std::string text;
+    append_json_string(text, chat_.echo);
+    send_delta(index, R"("content":)" + text);
   }
 
   void on_delta(int32_t index, const OutputMessage& message) override {

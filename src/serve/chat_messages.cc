@@ -168,6 +168,26 @@ std::optional<MediaItem> read_input_audio(Fields& part, std::string_view name) {
   return item;
 }
 
+void read_prompt_end(Fields& fields, ChatPrompt& prompt) {
+  const auto generation_prompt = fields.boolean("add_generation_prompt");
+  const auto goes_on = fields.boolean("continue_final_message");
+  prompt.continue_final_message = goes_on.value_or(false);
+  prompt.add_generation_prompt = generation_prompt.value_or(!prompt.continue_final_message);
+  if (!fields.ok() || !prompt.continue_final_message) return;
+  if (prompt.add_generation_prompt) {
+    return fields.fail("continue_final_message",
+                       "`continue_final_message` and `add_generation_prompt` are both true; an "
+                       "answer either goes on with the last message or begins a new one.");
+  }
+  const ChatMessage& last = prompt.messages.back();
+  if (last.role != "assistant") {
+    fields.fail("continue_final_message",
+                fmt::format("`continue_final_message` is true and the last message is of '{}'; it "
+                            "must be of 'assistant'.",
+                            last.role));
+  }
+}
+
 std::vector<ChatMessage> read_chat_messages(Fields& fields, const TranscriptLookup& transcript) {
   std::vector<ChatMessage> out;
   const json::array* messages = fields.array("messages");

@@ -17,6 +17,8 @@ using TranscriptLookup = std::function<std::optional<std::string>(const std::str
 
 // `messages` of chat completions. Errors name the field.
 std::vector<ChatMessage> read_chat_messages(Fields& fields, const TranscriptLookup& transcript);
+// `add_generation_prompt` and `continue_final_message`, of a prompt that has its messages.
+void read_prompt_end(Fields& fields, ChatPrompt& prompt);
 // A `data:` URL or another one, or {"url": ...}.
 std::optional<MediaItem> read_media_url(Fields& part, std::string_view name, MediaKind kind);
 // {"data": base64, "format": "wav"}.

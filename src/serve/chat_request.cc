@@ -107,7 +107,12 @@ void read_extensions(Fields& fields, ChatRequest& chat, ChatPrompt& prompt) {
   if (const json::object* kwargs = fields.object("chat_template_kwargs")) {
     prompt.template_kwargs_json = json::serialize(*kwargs);
   }
-  prompt.add_generation_prompt = fields.boolean("add_generation_prompt").value_or(true);
+  read_prompt_end(fields, prompt);
+  // vLLM: the last message's text comes first, where the answer is of the same role.
+  if (fields.boolean("echo").value_or(false) && fields.ok() &&
+      prompt.messages.back().role == "assistant") {
+    for (const ContentPart& part : prompt.messages.back().content) chat.echo += part.text;
+  }
   if (const json::object* kwargs = fields.object("mm_processor_kwargs")) {
     Fields media(*kwargs, "mm_processor_kwargs", fields.error());
     prompt.use_audio_in_video = media.boolean("use_audio_in_video").value_or(false);

@@ -16,6 +16,7 @@ namespace tutti::serve {
 struct ChatRequest {
   std::string model;
   AddRequest request;  // of the first choice; without an id
+  std::string echo;    // what the text of each choice begins with
   int32_t n = 1;
   bool stream = false;
   bool include_usage = false;

@@ -106,7 +106,7 @@ Result<Prompt> read_tokenize(const Services& s, const HttpRequest& http) {
     ChatPrompt chat;
     chat.messages =
         read_chat_messages(fields, [&](const std::string& id) { return s.transcripts.get(id); });
-    chat.add_generation_prompt = fields.boolean("add_generation_prompt").value_or(true);
+    read_prompt_end(fields, chat);
     prompt = std::move(chat);
   }
   fields.accept({"add_special_tokens", "return_token_strs"});

@@ -28,6 +28,36 @@ test('answers with content, finish reason and usage', async () => {
   assert.ok(answer.usage.completion_tokens > 3);
 });
 
+const BEGUN = [...CAPITAL, { role: 'assistant', content: 'The capital of' }];
+
+test('goes on with the last message, and echoes it where it is asked to', async () => {
+  const ask = (more) => client.chat.completions.create({ model: 'nano', messages: BEGUN, temperature: 0, ...more });
+  const open = { continue_final_message: true };
+  const text = (answer) => answer.choices[0].message.content;
+  assert.equal(text(await ask({ ...open, add_generation_prompt: false })), ' France is Paris.');
+  assert.equal(text(await ask(open)), ' France is Paris.');
+  assert.equal(text(await ask({ ...open, echo: true })), PARIS);
+  const pieces = (await collect(await ask({ ...open, echo: true, stream: true }))).map((chunk) => chunk.choices[0].delta.content);
+  assert.deepEqual(pieces.slice(0, 2), ['', 'The capital of']);
+  assert.equal(pieces.join(''), PARIS);
+  const spoken = (await ask({ ...open, seed: 1, modalities: ['text', 'audio'], audio: { voice: 'nora', format: 'wav' } })).choices[0].message;
+  assert.equal(spoken.audio.transcript, ' France is Paris.');
+  assert.ok(loudness(readWav(Buffer.from(spoken.audio.data, 'base64')).samples) > 0.005);
+});
+
+test('what cannot be gone on with is an error with its path', async () => {
+  const refused = (more) => failure(client.chat.completions.create({ model: 'nano', messages: BEGUN, continue_final_message: true, ...more }));
+  for (const [more, sentence] of [
+    [{ add_generation_prompt: true }, /are both true/],
+    [{ messages: CAPITAL }, /is of 'user'; it must be of 'assistant'/],
+  ]) {
+    const error = await refused(more);
+    assert.equal(error.status, 400);
+    assert.equal(error.param, 'continue_final_message');
+    assert.match(error.message, sentence);
+  }
+});
+
 test('streams the same words, piece by piece', async () => {
   const chunks = await collect(
     await client.chat.completions.create({
