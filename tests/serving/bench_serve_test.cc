@@ -112,14 +112,34 @@ TEST_F(BenchServe, MeasuresSpeechOfEveryBackend) {
 TEST_F(BenchServe, RunsAnOpenLoopAndDrawsIt) {
   const std::string plot = folder_.file("plot.svg");
   const json::object f =
-      figures({"--backend", "openai", "--num-prompts", "10", "--request-rate", "20", "--output-len",
-               "4", "--ignore-eos", "--plot", plot, "--save-detailed"});
+      figures({"--backend", "openai", "--num-prompts", "10", "--request-rate", "20", "--burstiness",
+               "0.5", "--output-len", "4", "--ignore-eos", "--plot", plot, "--save-detailed"});
   EXPECT_EQ(number(f, "request_rate"), 20);
+  EXPECT_EQ(number(f, "burstiness"), 0.5);
+  EXPECT_EQ(number(f, "request_goodput"), -1);
+  EXPECT_THAT(out_, Not(HasSubstr("goodput")));
   const json::array& requests = f.at("requests").as_array();
   ASSERT_EQ(requests.size(), 10u);
   EXPECT_LT(requests.front().at("start_time").as_double(),
             requests.back().at("start_time").as_double());
   EXPECT_THAT(text_of(plot), HasSubstr("<svg"));
+}
+
+TEST_F(BenchServe, CountsTheRequestsThatKeepEveryLimit) {
+  const std::vector<std::string> load{"--backend", "openai-chat-omni", "--num-prompts", "3"};
+  const auto with = [&](const std::vector<std::string>& limits) {
+    std::vector<std::string> flags = load;
+    flags.emplace_back("--goodput");
+    flags.insert(flags.end(), limits.begin(), limits.end());
+    return figures(flags);
+  };
+  const json::object kept = with({"ttft:600000", "tpot:600000", "ttfa:600000", "e2e:600000"});
+  EXPECT_EQ(number(kept, "request_goodput"), number(kept, "request_throughput"));
+  EXPECT_EQ(number(kept.at("goodput_limits_ms").as_object(), "ttfa"), 600'000);
+  EXPECT_THAT(out_, HasSubstr("Request goodput (req/s):"));
+  const json::object missed = with({"ttft:600000", "e2e:0.001"});
+  EXPECT_EQ(number(missed, "request_goodput"), 0);
+  EXPECT_GT(number(missed, "request_throughput"), 0);
 }
 
 TEST_F(BenchServe, TakesPromptsFromAFile) {
@@ -196,6 +216,9 @@ TEST(BenchServeFlags, WrongOnesAreOneSentence) {
   const std::vector<Case> cases{
       {{"--request-rate", "0"}, 2, "no rate above 0"},
       {{"--num-prompts", "0"}, 2, "--num-prompts"},
+      {{"--burstiness", "0"}, 2, "--burstiness"},
+      {{"--goodput", "ttft:100", "itl:20"}, 2, "--goodput has 'itl:20'; it must be ttft:MS"},
+      {{"--goodput", "ttfa:100"}, 2, "answers of openai-chat have no speech"},
       {{"--backend", "grpc"}, 2, "grpc"},
       {{"--max-concurency", "3"}, 2, "did you mean '--max-concurrency'?"},
       {{"--base-url", "ftp://x"}, 2, "'ftp://x' is no http://HOST:PORT"},

@@ -8,8 +8,10 @@
 
 namespace tutti::bench {
 
-// Seconds from the run's begin, rising: the arrivals of a Poisson process of `rate` requests per
-// second, the first at 0. All 0 when the rate is infinite. The same seed, the same arrivals.
-std::vector<double> poisson_arrivals(int64_t count, double rate, uint64_t seed);
+// Seconds from the run's begin, rising, the first at 0: `rate` requests per second whose gaps have
+// a gamma distribution of the shape `burstiness` and the mean 1 / rate, as those of vLLM's bench.
+// 1 is a Poisson process; below, requests come in bursts; above, more evenly. All 0 when the rate
+// is infinite. The same seed, the same arrivals.
+std::vector<double> arrivals(int64_t count, double rate, double burstiness, uint64_t seed);
 
 }  // namespace tutti::bench

@@ -40,6 +40,11 @@ inline constexpr BackendInfo kBackends[] = {
 };
 const BackendInfo& backend_info(Backend backend);
 
+struct GoodputLimit {
+  enum class Metric : uint8_t { kTtft, kTpot, kTtfa, kE2e } metric;
+  double limit_ms;
+};
+
 struct LoadOptions {
   HttpUrl url;            // of the server; the endpoint is appended to its path
   bool insecure = false;  // takes any certificate
@@ -56,9 +61,11 @@ struct LoadOptions {
 
   int64_t num_prompts = 1000;
   double request_rate = std::numeric_limits<double>::infinity();  // requests per second
+  double burstiness = 1;                                          // as of arrivals()
   int64_t max_concurrency = 0;                                    // 0: no bound
   uint64_t seed = 0;
   double request_timeout_s = 600;
+  std::vector<GoodputLimit> goodput;  // what a good request keeps; none: not asked for
 
   struct Progress {
     int64_t completed = 0;

@@ -82,7 +82,8 @@ class Run {
 
   LoadResult run() {
     measurements_.resize(static_cast<size_t>(options_.num_prompts));
-    arrivals_ = poisson_arrivals(options_.num_prompts, options_.request_rate, options_.seed);
+    arrivals_ =
+        arrivals(options_.num_prompts, options_.request_rate, options_.burstiness, options_.seed);
     target_.epoch = SteadyClock::now();
     net::co_spawn(io_, dispatch(), net::detached);
     if (options_.num_prompts > 0) io_.run();

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "apps/bench_serve/goodput.h"
+
 namespace tutti::bench {
 
 namespace json = boost::json;
@@ -89,6 +91,7 @@ std::string report_table(const LoadOptions& options, const LoadResult& result, c
   if (s.unfinished > 0) out += count_line("Unfinished requests", std::to_string(s.unfinished));
   if (std::isfinite(options.request_rate)) {
     out += count_line("Request rate asked for (req/s)", number(options.request_rate));
+    if (options.burstiness != 1) out += count_line("Burstiness", number(options.burstiness));
   }
   if (options.max_concurrency > 0) {
     out += count_line("Maximum request concurrency", std::to_string(options.max_concurrency));
@@ -98,6 +101,9 @@ std::string report_table(const LoadOptions& options, const LoadResult& result, c
   out += count_line("Total input tokens", std::to_string(s.input_tokens));
   out += count_line("Total generated tokens", std::to_string(s.output_tokens));
   out += count_line("Request throughput (req/s)", rate(static_cast<double>(s.completed)));
+  if (!options.goodput.empty()) {
+    out += count_line("Request goodput (req/s)", rate(static_cast<double>(s.good)));
+  }
   out += count_line("Output token throughput (tok/s)", rate(static_cast<double>(s.output_tokens)));
   out += count_line("Total token throughput (tok/s)",
                     rate(static_cast<double>(s.input_tokens + s.output_tokens)));
@@ -121,6 +127,7 @@ json::object report_json(const LoadOptions& options, const LoadResult& result, c
       {"model_id", result.model},
       {"num_prompts", options.num_prompts},
       {"request_rate", finite_or(options.request_rate, "inf")},
+      {"burstiness", options.burstiness},
       {"max_concurrency",
        options.max_concurrency > 0 ? json::value(options.max_concurrency) : json::value(nullptr)},
       {"seed", options.seed},
@@ -136,6 +143,12 @@ json::object report_json(const LoadOptions& options, const LoadResult& result, c
       {"output_throughput", s.per_second(static_cast<double>(s.output_tokens))},
       {"total_token_throughput",
        s.per_second(static_cast<double>(s.input_tokens + s.output_tokens))}};
+  if (!options.goodput.empty()) {
+    json::object limits;
+    for (const GoodputLimit& l : options.goodput) limits[goodput_name(l.metric)] = l.limit_ms;
+    out["goodput_limits_ms"] = std::move(limits);
+    out["request_goodput"] = s.per_second(static_cast<double>(s.good));
+  }
   if (s.audio_streams > 0) {
     out["total_audio_duration_s"] = s.audio_s;
     out["audio_throughput"] = s.per_second(s.audio_s);

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "apps/bench_serve/goodput.h"
+
 namespace tutti::bench {
 namespace {
 
@@ -90,7 +92,7 @@ Distribution distribution(std::vector<double> values, std::span<const double> pe
 }
 
 Summary summarize(std::span<const RequestRecord> records, double duration_s,
-                  std::vector<double> percentiles) {
+                  std::vector<double> percentiles, std::span<const GoodputLimit> limits) {
   Summary out;
   out.duration_s = duration_s;
   out.percentiles = std::move(percentiles);
@@ -103,6 +105,7 @@ Summary summarize(std::span<const RequestRecord> records, double duration_s,
     }
     if (r.outcome != Outcome::kCompleted) continue;
     ++out.completed;
+    if (keeps(r, limits)) ++out.good;
     out.input_tokens += r.input_tokens;
     out.output_tokens += r.output_tokens;
     out.audio_s += r.audio_s;

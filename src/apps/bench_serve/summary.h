@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/bench_serve/load_options.h"
 #include "apps/bench_serve/measurement.h"
 
 namespace tutti::bench {
@@ -37,6 +38,7 @@ struct MetricRow {
 
 struct Summary {
   int64_t completed = 0;
+  int64_t good = 0;  // of these, those that keep every limit
   int64_t failed = 0;
   int64_t unfinished = 0;
   std::map<std::string, int64_t> errors;  // sentence -> how often
@@ -55,6 +57,6 @@ struct Summary {
 
 // Counts and distributions of completed requests; failed ones are only counted.
 Summary summarize(std::span<const RequestRecord> records, double duration_s,
-                  std::vector<double> percentiles);
+                  std::vector<double> percentiles, std::span<const GoodputLimit> limits = {});
 
 }  // namespace tutti::bench

@@ -72,6 +72,9 @@ TEST(Summary, CountsWhatCameOfTheRequests) {
   EXPECT_DOUBLE_EQ(row(s, "audio_underrun")->values.max, 500);
   EXPECT_EQ(row(s, "e2el")->values.count, 3);
   EXPECT_EQ(row(s, "audio_ttfp"), nullptr);
+  EXPECT_EQ(s.good, 3);  // nothing was asked of them
+  const GoodputLimit quick[] = {{GoodputLimit::Metric::kE2e, 1500}};
+  EXPECT_EQ(summarize(records, 5, {99}, quick).good, 1);
 }
 
 }  // namespace

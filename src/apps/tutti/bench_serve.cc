@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "apps/bench_serve/goodput.h"
 #include "apps/bench_serve/load_run.h"
 #include "apps/bench_serve/plot.h"
 #include "apps/bench_serve/report.h"
@@ -60,6 +61,7 @@ Result<bench::LoadOptions> load_options(const BenchServeFlags& flags) {
     }
     options.extra_body = body.get_object();
   }
+  TUTTI_ASSIGN_OR_RETURN(options.goodput, bench::parse_goodput(flags.goodput, options.backend));
   options.insecure = flags.insecure;
   options.api_key = flags.api_key;
   options.endpoint = flags.endpoint;
@@ -70,6 +72,7 @@ Result<bench::LoadOptions> load_options(const BenchServeFlags& flags) {
   options.temperature = flags.temperature;
   options.num_prompts = flags.num_prompts;
   options.request_rate = flags.request_rate;
+  options.burstiness = flags.burstiness;
   options.max_concurrency = flags.max_concurrency;
   options.seed = flags.seed;
   options.request_timeout_s = flags.request_timeout_s;
@@ -131,7 +134,7 @@ Status report(const BenchServeFlags& flags, const bench::LoadOptions& options,
               const bench::LoadResult& result, const std::string& date,
               const std::string& json_path) {
   const bench::Summary summary =
-      bench::summarize(result.records, result.duration_s, flags.percentiles);
+      bench::summarize(result.records, result.duration_s, flags.percentiles, options.goodput);
   std::fputs(bench::report_table(options, result, summary).c_str(), stdout);
   std::fflush(stdout);
   if (!json_path.empty()) {

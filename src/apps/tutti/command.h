@@ -113,10 +113,12 @@ struct BenchServeFlags {
   std::string dataset_path;
   int64_t num_prompts = 100;
   double request_rate = std::numeric_limits<double>::infinity();
+  double burstiness = 1;
   int64_t max_concurrency = 0;
   uint64_t seed = 0;
   double request_timeout_s = 600;
   std::vector<double> percentiles{90, 95, 99};
+  std::vector<std::string> goodput;  // NAME:MS
   bool save_result = false;
   bool save_detailed = false;
   std::string result_dir;
