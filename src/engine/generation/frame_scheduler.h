@@ -5,7 +5,8 @@
 // ones double until they are half of what the listener has still to hear; such chunks are even
 // waited for while he can spare the time, because every step reads all weights and drives those of
 // other stages out of the caches. They are small while he is about to run dry. When no more input
-// will come, all of it is taken. Thread: the stage's replica thread. Borrows sequences for the call.
+// will come, all of it is taken. Thread: the stage's replica thread. Borrows sequences for the
+// call.
 #pragma once
 
 #include <chrono>
