@@ -4,19 +4,44 @@
 
 #include "media/media_source.h"
 #include "models/bundled.h"
+#include "orchestrator/timeline.h"
 
 namespace tutti {
+namespace {
 
-Result<EnginePlan> plan_engine(const std::string& model, const EngineOptions& options) {
+// Puts in what opening the pipeline needs of the options; whether anything has changed.
+bool set_pipeline_options(const EngineOptions& options, LoadOptions& load) {
+  MediaSources& sources = load.media_sources;
+  if (sources.urls.allowed_domains == options.allowed_media_domains &&
+      sources.directory == options.allowed_media_path) {
+    return false;
+  }
+  sources.urls.allowed_domains = options.allowed_media_domains;
+  sources.directory = options.allowed_media_path;
+  return true;
+}
+
+// Values that the schema of deploy files cannot judge.
+Status check_options(const EngineOptions& options) {
   TUTTI_RETURN_IF_ERROR(
       check_media_sources(options.allowed_media_domains, options.allowed_media_path));
+  return Timeline::check(options.trace_out, options.otlp_endpoint);
+}
+
+}  // namespace
+
+Result<EnginePlan> plan_engine(const std::string& model, const EngineOptions& options) {
   EnginePlan plan;
   TUTTI_ASSIGN_OR_RETURN(plan.load.model_dir, resolve_model(model));
-  plan.load.media_sources.urls.allowed_domains = options.allowed_media_domains;
-  plan.load.media_sources.directory = options.allowed_media_path;
+  set_pipeline_options(options, plan.load);
   TUTTI_ASSIGN_OR_RETURN(plan.pipeline, open_pipeline(plan.load));
   TUTTI_ASSIGN_OR_RETURN(plan.config, resolve_engine_config(options, *plan.pipeline));
   const EngineOptions& resolved = plan.config.options;
+  TUTTI_RETURN_IF_ERROR(at_origin(plan.config, check_options(resolved)));
+  // The deploy file is read for the stages of the model, which was open by then.
+  if (set_pipeline_options(resolved, plan.load)) {
+    TUTTI_ASSIGN_OR_RETURN(plan.pipeline, open_pipeline(plan.load));
+  }
   plan.load.auto_dtype = resolved.dtype == "auto";
   plan.load.dtype = resolved.dtype == "bfloat16" ? DType::kBF16 : DType::kF32;
   plan.load.dummy_weights = resolved.load_format == "dummy";

@@ -123,7 +123,7 @@ std::string otlp_json(const std::vector<Span>& spans) {
   return json::serialize(json::object{{"resourceSpans", json::array{resource_spans}}});
 }
 
-Result<std::unique_ptr<OtlpExporter>> OtlpExporter::create(const std::string& endpoint) {
+Result<OtlpExporter::Endpoint> OtlpExporter::parse(const std::string& endpoint) {
   const auto wrong = [&] {
     return invalid_argument("`otlp_endpoint` is '" + endpoint +
                             "'; it must be http://HOST:PORT/PATH, as in "
@@ -148,6 +148,11 @@ Result<std::unique_ptr<OtlpExporter>> OtlpExporter::create(const std::string& en
                       std::all_of(parts.port.begin(), parts.port.end(),
                                   [](char c) { return c >= '0' && c <= '9'; });
   if (parts.host.empty() || !digits) return wrong();
+  return parts;
+}
+
+Result<std::unique_ptr<OtlpExporter>> OtlpExporter::create(const std::string& endpoint) {
+  TUTTI_ASSIGN_OR_RETURN(Endpoint parts, parse(endpoint));
   return std::unique_ptr<OtlpExporter>(new OtlpExporter(std::move(parts)));
 }
 

@@ -43,6 +43,7 @@ class OtlpExporter {
   static constexpr size_t kMostQueued = 4096;
 
   // `endpoint`: "http://HOST[:PORT]/PATH". Errors: another scheme, no host, a bad port.
+  static Status check(const std::string& endpoint) { return parse(endpoint).status(); }
   static Result<std::unique_ptr<OtlpExporter>> create(const std::string& endpoint);
   ~OtlpExporter();
 
@@ -56,6 +57,7 @@ class OtlpExporter {
     std::string port;
     std::string target;
   };
+  static Result<Endpoint> parse(const std::string& endpoint);
   explicit OtlpExporter(Endpoint endpoint);
   void loop();
   // Whether the collector took the batch.

@@ -1,15 +1,18 @@
 #include "orchestrator/timeline.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
+#include <filesystem>
 #include <utility>
 
 namespace tutti {
 namespace {
+
+namespace fs = std::filesystem;
 
 double unix_offset(TimePoint epoch) {
   const auto wall = std::chrono::system_clock::now().time_since_epoch();
@@ -27,6 +30,17 @@ struct StageTimes {
   double compute_end = 0;
 };
 
+// Without making the file.
+bool can_write(const fs::path& path) {
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) {
+    return !fs::is_directory(path, ignored) && access(path.c_str(), W_OK) == 0;
+  }
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  return path.has_filename() && fs::is_directory(folder, ignored) &&
+         access(folder.c_str(), W_OK | X_OK) == 0;
+}
+
 StageTimes times_of(const StageMetrics& metrics, double end_s) {
   StageTimes times;
   times.queue_begin = or_else(metrics.submitted_s, end_s);
@@ -38,15 +52,20 @@ StageTimes times_of(const StageMetrics& metrics, double end_s) {
 
 }  // namespace
 
-Result<std::unique_ptr<Timeline>> Timeline::create(std::shared_ptr<const StageGraph> graph,
-                                                   Options options) {
-  if (!options.trace_out.empty() && !std::ofstream(options.trace_out, std::ios::app)) {
+Status Timeline::check(const std::string& trace_out, const std::string& otlp_endpoint) {
+  if (!trace_out.empty() && !can_write(trace_out)) {
     return invalid_argument(
                fmt::format("`trace_out` is '{}', which cannot be written; a file in an "
                            "existing directory is expected.",
-                           options.trace_out))
+                           trace_out))
         .with_param("trace_out");
   }
+  return otlp_endpoint.empty() ? Status() : OtlpExporter::check(otlp_endpoint);
+}
+
+Result<std::unique_ptr<Timeline>> Timeline::create(std::shared_ptr<const StageGraph> graph,
+                                                   Options options) {
+  TUTTI_RETURN_IF_ERROR(check(options.trace_out, options.otlp_endpoint));
   std::unique_ptr<OtlpExporter> exporter;
   if (!options.otlp_endpoint.empty()) {
     TUTTI_ASSIGN_OR_RETURN(exporter, OtlpExporter::create(options.otlp_endpoint));

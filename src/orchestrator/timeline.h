@@ -30,7 +30,9 @@ class Timeline {
     size_t trace_events = 0;
     std::string otlp_endpoint;  // empty: no collector
   };
-  // Errors: a malformed endpoint.
+  // Whether create() can take them; writes nothing. Errors name the option.
+  static Status check(const std::string& trace_out, const std::string& otlp_endpoint);
+  // Errors: those of check().
   static Result<std::unique_ptr<Timeline>> create(std::shared_ptr<const StageGraph> graph,
                                                   Options options);
 

@@ -14,7 +14,17 @@ namespace {
 
 constexpr const char* kDefault = "default";
 constexpr const char* kOption = "option";
+constexpr const char* kCheckpoint = "generation_config.json";
 constexpr const char* kSampling = "default_sampling_params";
+
+// An error about a value, of which `setting` says where it stands.
+Status about(const Setting* setting, Status status) {
+  if (setting == nullptr || status.ok()) return status;
+  const std::string& origin = setting->origin;
+  const bool of_caller = origin == kOption || origin.starts_with("--");
+  if (of_caller || origin == kDefault || origin == kCheckpoint) return status;
+  return std::move(status).with_context(origin).with_param("");
+}
 
 class Resolver {
  public:
@@ -134,7 +144,7 @@ void Resolver::resolve_sampling(size_t s) {
     const std::string key = fmt::format("{}.{}", kSampling, binding.key);
     const bool published = std::ranges::find(spec.sampling_from_checkpoint, binding.key) !=
                            spec.sampling_from_checkpoint.end();
-    Setting setting{binding.get(params), published ? "generation_config.json" : kDefault, {}};
+    Setting setting{binding.get(params), published ? kCheckpoint : kDefault, {}};
     if (const Setting* set = find(file_.stages[s], key)) setting = *set;
     if (given) {
       std::string value = binding.get(given_.default_sampling_params_list[s]);
@@ -230,7 +240,9 @@ Status Resolver::check_stage(size_t s) const {
   }
   Status status = out_.options.default_sampling_params_list[s].validate();
   if (!status.ok()) {
-    return std::move(status).with_context("Default sampling parameters of " + describe(s));
+    const Setting* wrong = find(settings, fmt::format("{}.{}", kSampling, status.param()));
+    return about(wrong,
+                 std::move(status).with_context("Default sampling parameters of " + describe(s)));
   }
   return check_connectors(s);
 }
@@ -311,6 +323,11 @@ class YamlWriter {
 
 Result<EngineConfig> resolve_engine_config(const EngineOptions& given, const Pipeline& pipeline) {
   return Resolver(given, pipeline).resolve();
+}
+
+Status at_origin(const EngineConfig& config, Status status) {
+  const Setting* setting = find(config.pipeline, status.param());
+  return about(setting, std::move(status));
 }
 
 Status set_engine_option(EngineOptions& options, const std::string& key, const std::string& text,

@@ -32,6 +32,10 @@ struct EngineConfig {
 // range, connectors that don't exist, devices that this program does not have.
 Result<EngineConfig> resolve_engine_config(const EngineOptions& given, const Pipeline& pipeline);
 
+// An error about one of the config's values as the caller should read it: of a file's value it says
+// the file and the line, and is no longer about a parameter of the caller. Others stay as they are.
+Status at_origin(const EngineConfig& config, Status status);
+
 // Sets an option by its deploy key, as a flag does: checks the text and notes the origin. Errors:
 // unknown key (names the nearest), value that is not allowed.
 Status set_engine_option(EngineOptions& options, const std::string& key, const std::string& text,

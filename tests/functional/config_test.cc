@@ -109,6 +109,51 @@ TEST_F(Config, GenerateRunsWithADeployFile) {
   EXPECT_THAT(result.err, HasSubstr("3 tokens"));
 }
 
+// What the schema cannot judge is checked as well, and the error says the file and the line.
+TEST_F(Config, WrongValuesOfAFileAreErrorsAtTheirLine) {
+  const std::pair<std::string, std::string> wrong[] = {
+      {"max_retries: 1\nallowed_media_path: /nonexistent\n",
+       "deploy.yaml:2: `allowed_media_path` is '/nonexistent'"},
+      {"allowed_media_domains: ['http://a.org']\n", "deploy.yaml:1: `allowed_media_domains` has"},
+      {"otlp_endpoint: https://a.org\n", "deploy.yaml:1: `otlp_endpoint` is 'https://a.org'"},
+      {"trace_out: /nonexistent/trace.json\n", "deploy.yaml:1: `trace_out` is '/nonexistent/"},
+      {"stages:\n  - stage_id: 0\n    default_sampling_params:\n      max_tokens: 3\n"
+       "      min_tokens: 4\n",
+       "deploy.yaml:5: Default sampling parameters of stage 0 (thinker): `min_tokens` is 4"},
+  };
+  for (const auto& [text, sentence] : wrong) {
+    const std::string file = write("deploy.yaml", text);
+    for (const char* command : {"config", "generate"}) {
+      std::vector<std::string> words = {TUTTI_BINARY, command, "--deploy-config", file};
+      if (words[1] == "generate") words.insert(words.end(), {"--text", "Hi"});
+      const ProcessResult result = run_process(words);
+      EXPECT_EQ(result.exit_code, 1) << command << ": " << result.err;
+      EXPECT_THAT(result.err, HasSubstr(sentence)) << command;
+      EXPECT_EQ(result.out, "") << command;
+    }
+  }
+}
+
+// They were printed and dropped.
+TEST_F(Config, MediaMayComeFromWhereTheFileSays) {
+  const std::string media = TUTTI_TEST_DATA "/goldens/media";
+  const auto see = [&](const std::string& file) {
+    return run_process({TUTTI_BINARY, "generate", "--model",
+                        TUTTI_TEST_DATA "/goldens/qwen3_omni_moe/checkpoint", "--text", "Hi",
+                        "--max-tokens", "2", "--quiet", "--deploy-config", file, "--image",
+                        "file://" + media + "/photo_97x61.png"});
+  };
+  const ProcessResult allowed = see(write("allows.yaml", "allowed_media_path: " + media + "\n"));
+  EXPECT_EQ(allowed.exit_code, 0) << allowed.err;
+  const ProcessResult refused = see(write("refuses.yaml", "max_retries: 1\n"));
+  EXPECT_EQ(refused.exit_code, 2);
+  const ProcessResult hosts =
+      run_process({TUTTI_BINARY, "generate", "--text", "Hi", "--deploy-config",
+                   write("hosts.yaml", "allowed_media_domains: [example.org]\n"), "--image",
+                   "http://evil.net/a.png"});
+  EXPECT_THAT(hosts.err, HasSubstr("the URL's host is 'evil.net'; allowed are example.org"));
+}
+
 TEST_F(Config, TheExamplesOfTheDocumentationRun) {
   std::ifstream in(fs::path(TUTTI_SOURCE_DIR) / "docs/deploy.md");
   std::stringstream text;
