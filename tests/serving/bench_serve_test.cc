@@ -142,6 +142,22 @@ TEST_F(BenchServe, CountsTheRequestsThatKeepEveryLimit) {
   EXPECT_GT(number(missed, "request_throughput"), 0);
 }
 
+TEST_F(BenchServe, MakesTheResultFolderAndWritesNullForWhatThereIsNot) {
+  const std::string folder = folder_.file("new/results");
+  const ProcessResult run =
+      bench({"--port", std::to_string(server_->port()), "--quiet", "--num-prompts", "1",
+             "--output-len", "4", "--save-detailed", "--result-dir", folder});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  ASSERT_TRUE(fs::is_directory(folder));
+  const std::string path = fs::directory_iterator(folder)->path().string();
+  const json::value value = json::parse(text_of(path));
+  const json::object& request = value.at("requests").at(0).as_object();
+  for (const char* none : {"audio_ttfp", "audio_ttfa", "audio_duration", "audio_underrun"}) {
+    EXPECT_TRUE(request.at(none).is_null()) << none;
+  }
+  EXPECT_GT(number(request, "ttft"), 0);
+}
+
 TEST_F(BenchServe, TakesPromptsFromAFile) {
   const std::string path = folder_.write(
       "prompts.jsonl", R"({"prompt":"What is the capital of France?","output_tokens":3})"
@@ -219,6 +235,7 @@ TEST(BenchServeFlags, WrongOnesAreOneSentence) {
       {{"--burstiness", "0"}, 2, "--burstiness"},
       {{"--goodput", "ttft:100", "itl:20"}, 2, "--goodput has 'itl:20'; it must be ttft:MS"},
       {{"--goodput", "ttfa:100"}, 2, "answers of openai-chat have no speech"},
+      {{"--save-result", "--result-dir", bad_line + "/results"}, 1, "cannot be made"},
       {{"--backend", "grpc"}, 2, "grpc"},
       {{"--max-concurency", "3"}, 2, "did you mean '--max-concurrency'?"},
       {{"--base-url", "ftp://x"}, 2, "'ftp://x' is no http://HOST:PORT"},

@@ -7,9 +7,9 @@
 namespace tutti::bench {
 namespace {
 
-constexpr double kWidth = 860, kHeight = 620;
-constexpr double kLeft = 70, kRight = 30, kLegend = 165, kPanelHeight = 210;
-constexpr double kFirstTop = 70, kSecondTop = 360;
+constexpr double kWidth = 860, kHeight = 655;
+constexpr double kLeft = 88, kRight = 30, kPanelHeight = 210;
+constexpr double kFirstTop = 80, kSecondTop = 385;
 constexpr size_t kMostPoints = 2000;  // per series; more cannot be told apart
 
 constexpr const char* kStyle = R"(<style>
@@ -22,6 +22,8 @@ constexpr const char* kStyle = R"(<style>
   .title { font-size: 17px; font-weight: bold; } .soft { fill: var(--soft); }
   .grid { stroke: var(--grid); } .line { fill: none; stroke-width: 2; }
   .a { stroke: var(--a); } .b { stroke: var(--b); } .c { stroke: var(--c); }
+  .key { font-weight: bold; } .key.a { fill: var(--a); } .key.b { fill: var(--b); }
+  .key.c { fill: var(--c); }
   .dot { stroke-width: 4; stroke-linecap: round; opacity: 0.65; fill: none; }
 </style>
 )";
@@ -105,15 +107,38 @@ void text(std::string& out, double x, double y, const char* anchor, const char* 
                      style, x, y, anchor, escaped(words));
 }
 
+// What an axis says of itself, below it or, turned, beside it.
+void axis_names(std::string& out, double top, std::string_view right, std::string_view up) {
+  text(out, (kLeft + kWidth - kRight) / 2, top + kPanelHeight + 38, "middle", "soft", right);
+  out += fmt::format(R"svg(<text class="soft" transform="translate(20 {:.1f}) rotate(-90)")svg"
+                     R"( text-anchor="middle">{}</text>)"
+                     "\n",
+                     top + kPanelHeight / 2, escaped(up));
+}
+
+// One line of text, so that the reader's own font decides where each name begins.
 void legend(std::string& out, const std::vector<Series>& all, double y) {
-  double x = kWidth - kRight - kLegend * static_cast<double>(all.size());
+  out += fmt::format(R"(<text class="soft" x="{:.1f}" y="{:.1f}" text-anchor="end">)",
+                     kWidth - kRight, y);
   for (const Series& series : all) {
-    out += fmt::format(R"(<path class="line {}" d="M{:.1f} {:.1f}h18"/>)"
-                       "\n",
-                       series.style, x, y - 4);
-    text(out, x + 24, y, "start", "soft", series.name);
-    x += kLegend;
+    const char* gap = &series == &all.front() ? "" : R"( dx="20")";
+    out += fmt::format("<tspan class=\"key {}\"{}>\u2014</tspan><tspan dx=\"6\">{}</tspan>",
+                       series.style, gap, series.name);
   }
+  out += "</text>\n";
+}
+
+// At most eight steps of 1, 2 or 5 times a power of ten, from 0 to no more than `end`.
+std::vector<double> round_marks(double end) {
+  constexpr double kMost = 8;
+  const double decade = std::pow(10.0, std::floor(std::log10(end / kMost)));
+  double step = decade * 10;
+  for (const double factor : {5.0, 2.0, 1.0}) {
+    if (end / (decade * factor) <= kMost) step = decade * factor;
+  }
+  std::vector<double> out;
+  for (int i = 0; i * step <= end * (1 + 1e-9); ++i) out.push_back(i * step);
+  return out;
 }
 
 size_t stride_of(size_t count) { return count / kMostPoints + 1; }
@@ -124,6 +149,7 @@ void cumulative(std::string& out, const std::vector<Series>& all, double low, do
   const double bottom = kFirstTop + kPanelHeight;
   text(out, kLeft, kFirstTop - 12, "start", "", "Share of requests within a time");
   legend(out, all, kFirstTop - 12);
+  axis_names(out, kFirstTop, "time since the request began (logarithmic)", "share of requests");
   for (const double mark : axis.marks()) {
     line(out, axis.place(mark), kFirstTop, axis.place(mark), bottom);
     text(out, axis.place(mark), bottom + 18, "middle", "soft", seconds_label(mark));
@@ -156,15 +182,16 @@ void over_time(std::string& out, const std::vector<Series>& all, double low, dou
   const double bottom = kSecondTop + kPanelHeight;
   const LogAxis axis(low, high, bottom, kSecondTop);
   text(out, kLeft, kSecondTop - 12, "start", "", "Over the run, by when a request began");
+  axis_names(out, kSecondTop, "time since the run began", "latency (logarithmic)");
   for (const double mark : axis.marks()) {
     line(out, kLeft, axis.place(mark), kWidth - kRight, axis.place(mark));
     text(out, kLeft - 8, axis.place(mark) + 4, "end", "soft", seconds_label(mark));
   }
   const double span_s = std::max(end_s, 1e-3);
-  for (int i = 0; i <= 5; ++i) {
-    const double x = kLeft + (kWidth - kRight - kLeft) * i / 5;
+  for (const double mark : round_marks(span_s)) {
+    const double x = kLeft + (kWidth - kRight - kLeft) * mark / span_s;
     line(out, x, kSecondTop, x, bottom);
-    text(out, x, bottom + 18, "middle", "soft", fmt::format("{:.3g} s", span_s * i / 5));
+    text(out, x, bottom + 18, "middle", "soft", mark == 0 ? "0" : seconds_label(mark));
   }
   for (const Series& series : all) {
     std::string path;

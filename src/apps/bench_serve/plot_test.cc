@@ -39,6 +39,33 @@ TEST(Plot, DrawsTheSeriesThatThereAre) {
   EXPECT_TRUE(svg.ends_with("</svg>\n"));
 }
 
+// The words of the centred texts on the line `y`.
+std::vector<std::string> words_at(const std::string& svg, const std::string& y) {
+  std::vector<std::string> out;
+  const std::string at = "y=\"" + y + "\" text-anchor=\"middle\">";
+  for (size_t from = 0; (from = svg.find(at, from)) != std::string::npos;) {
+    from += at.size();
+    out.push_back(svg.substr(from, svg.find('<', from) - from));
+  }
+  return out;
+}
+
+TEST(Plot, TimeHasRoundMarksAndTheAxesNames) {
+  const std::pair<double, std::vector<std::string>> cases[] = {
+      {0.3625, {"0", "50 ms", "100 ms", "150 ms", "200 ms", "250 ms", "300 ms", "350 ms"}},
+      {1, {"0", "200 ms", "400 ms", "600 ms", "800 ms", "1 s"}},
+      {64, {"0", "10 s", "20 s", "30 s", "40 s", "50 s", "60 s"}},
+      {900, {"0", "200 s", "400 s", "600 s", "800 s"}}};
+  for (const auto& [end_s, marks] : cases) {
+    const std::string svg =
+        latency_plot(std::vector{completed(0, 0.01, 1), completed(end_s, 0.02, 2)}, "t");
+    EXPECT_EQ(words_at(svg, "613.0"), marks) << end_s;
+    EXPECT_EQ(count(svg, "(logarithmic)"), 2u);
+    EXPECT_THAT(svg, HasSubstr("time since the run began"));
+    EXPECT_THAT(svg, HasSubstr("share of requests"));
+  }
+}
+
 TEST(Plot, OneRequestAndNoneAreDrawnToo) {
   EXPECT_THAT(latency_plot(std::vector{completed(0, 0, 0)}, "one"), Not(HasSubstr("nan")));
   EXPECT_THAT(latency_plot({}, "none"), HasSubstr("No request was completed."));

@@ -58,6 +58,9 @@ json::value finite_or(double value, const char* otherwise) {
   return std::isfinite(value) ? json::value(value) : json::value(otherwise);
 }
 
+// Null for what an answer did not have; records say -1.
+json::value known(double value) { return value < 0 ? json::value(nullptr) : json::value(value); }
+
 json::object detail(const RequestRecord& r) {
   json::array itls(r.itls_s.begin(), r.itls_s.end());
   const char* outcome = r.outcome == Outcome::kCompleted ? "completed"
@@ -65,16 +68,16 @@ json::object detail(const RequestRecord& r) {
                                                          : "unfinished";
   return {{"outcome", outcome},
           {"error", r.error},
-          {"start_time", r.begin_s},
-          {"e2el", r.e2el_s},
-          {"ttft", r.ttft_s},
+          {"start_time", known(r.begin_s)},
+          {"e2el", known(r.e2el_s)},
+          {"ttft", known(r.ttft_s)},
           {"itls", std::move(itls)},
           {"input_len", r.input_tokens},
           {"output_len", r.output_tokens},
-          {"audio_ttfp", r.ttfp_s},
-          {"audio_ttfa", r.ttfa_s},
-          {"audio_duration", r.audio_s},
-          {"audio_underrun", r.underrun_s}};
+          {"audio_ttfp", known(r.ttfp_s)},
+          {"audio_ttfa", known(r.ttfa_s)},
+          {"audio_duration", r.has_audio() ? json::value(r.audio_s) : json::value(nullptr)},
+          {"audio_underrun", r.has_audio() ? json::value(r.underrun_s) : json::value(nullptr)}};
 }
 
 }  // namespace

@@ -92,6 +92,16 @@ std::string result_path(const BenchServeFlags& flags, const std::string& date) {
   return (std::filesystem::path(flags.result_dir) / name).string();
 }
 
+// Before the run, which may be a long one.
+Status make_result_dir(const std::string& folder) {
+  std::error_code error;
+  if (folder.empty() || std::filesystem::is_directory(folder, error)) return {};
+  std::filesystem::create_directories(folder, error);
+  if (!error) return {};
+  return invalid_argument(
+      fmt::format("--result-dir is '{}', which cannot be made: {}", folder, error.message()));
+}
+
 Status write_file(const std::string& path, const std::string& text) {
   std::ofstream out(path, std::ios::binary | std::ios::trunc);
   out << text;
@@ -158,6 +168,10 @@ int run_bench_serve(const BenchServeFlags& flags) {
   if (!options.ok()) return report_error(options.error());
   const std::string date = fmt::format("{:%Y%m%d-%H%M%S}", fmt::localtime(std::time(nullptr)));
   const std::string json_path = result_path(flags, date);
+  if (!json_path.empty()) {
+    const Status made = make_result_dir(flags.result_dir);
+    if (!made.ok()) return report_error(made);
+  }
   for (const std::string& path : {json_path, flags.plot}) {
     if (const Status status = check_output_path(path); !status.ok()) return report_error(status);
   }
