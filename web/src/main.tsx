@@ -1,13 +1,18 @@
 // Two pages under one roof: the conversation and the live plots, chosen by the address's hash.
 import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
+import { health, metricsText } from './api';
 import { Chat } from './components/Chat';
 import { Logo, Sliders } from './components/Icons';
 import { Live } from './components/Live';
+import { Sampler } from './sampler';
 import './styles/base.css';
 import './styles/chat.css';
 import './styles/panel.css';
 import './styles/live.css';
+
+const sampler = new Sampler({ metricsText, health });
+sampler.start();
 
 function App() {
   const [page, setPage] = useState(location.hash);
@@ -44,7 +49,7 @@ function App() {
       </div>
       {live && (
         <div class="page">
-          <Live />
+          <Live sampler={sampler} />
         </div>
       )}
     </>

@@ -107,7 +107,8 @@ test('the live page plots what the server does', async () => {
   const text = page.getByRole('img', { name: /^Text: now/ });
   await text.waitFor();
   await page.getByText('thinker', { exact: false }).first().waitFor();
-  const most = async () => Number(/at most ([\d.]+)/.exec(await text.getAttribute('aria-label'))[1]);
+  // Nothing, as long as it has not been looked twice.
+  const most = async () => Number(/at most ([\d.]+)/.exec(await text.getAttribute('aria-label'))?.[1] ?? 0);
   assert.ok((await most()) < 1);
   const talk = async () => {
     const answer = await fetch(`${server.url}/v1/chat/completions`, {
@@ -121,6 +122,24 @@ test('the live page plots what the server does', async () => {
   for (const title of ['Speech', 'Running', 'Waiting', 'Time to first token', 'Time to first audio', 'thinker busy', 'code2wav busy']) {
     await page.getByRole('img', { name: new RegExp(`^${title}: now`) }).waitFor();
   }
+  // Shares have one and the same axis, whatever their values.
+  for (const ticks of await page.locator('figure', { hasText: 'busy' }).locator('.ticks.up').allInnerTexts()) {
+    assert.deepEqual(ticks.split(/\s+/), ['100', '50', '0']);
+  }
+  await page.context().close();
+});
+
+test('the live page knows what was before it was looked at', async () => {
+  const page = await openPage(browser, server, DESK);
+  await page.getByRole('combobox', { name: 'Model' }).waitFor();
+  const readings = () => page.evaluate(() => performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/metrics')).length);
+  await until(async () => (await readings()) > 0, 'nobody asks for the metrics');
+  await converse(page);
+  const then = await readings();
+  await until(async () => (await readings()) > then + 1, 'nobody asks for the metrics any more');
+  await page.getByRole('link', { name: 'Live' }).click();
+  const text = await page.getByRole('img', { name: /^Text: now/ }).getAttribute('aria-label');
+  assert.ok(Number(/at most ([\d.]+) tokens\/s in the last \d+ s$/.exec(text)[1]) > 1, text);
   await page.context().close();
 });
 
