@@ -14,7 +14,10 @@ export interface Entry {
   attachments: Attachment[];
   /** Spoken answer, 16-bit mono at PCM_RATE. */
   audio: Int16Array[];
+  /** Of a question: `running` while it is heard, `stopped` when its words were never written down, `failed` as its answer. */
   state: 'done' | 'running' | 'stopped' | 'failed';
+  /** Of an answer: the entry that it answers. */
+  question?: number;
   error?: string;
   metrics?: RequestMetrics;
 }
@@ -24,7 +27,7 @@ export function entry(role: Role, text: string, attachments: Attachment[] = []):
   return { id: nextId++, role, text, attachments, audio: [], state: role === 'assistant' ? 'running' : 'done' };
 }
 
-function part(attachment: Attachment): ContentPart {
+export function part(attachment: Attachment): ContentPart {
   if (attachment.kind === 'image') return { type: 'image_url', image_url: { url: attachment.dataUrl } };
   if (attachment.kind === 'video') return { type: 'video_url', video_url: { url: attachment.dataUrl } };
   const comma = attachment.dataUrl.indexOf(',');
@@ -33,10 +36,23 @@ function part(attachment: Attachment): ContentPart {
   return { type: 'input_audio', input_audio: { data: attachment.dataUrl.slice(comma + 1), format } };
 }
 
+/** A turn that failed counts for nothing: neither its answer nor what was asked, which would fail again. */
+export function failTurn(entries: Entry[], answer: number, error?: string): Entry[] {
+  const question = entries.find((e) => e.id === answer)?.question;
+  return entries.map((e) => {
+    if (e.id === answer) return { ...e, state: 'failed', error };
+    return e.id === question ? { ...e, state: 'failed' } : e;
+  });
+}
+
+/** The turns that the model is told of. */
+export function told(entries: Entry[]): Entry[] {
+  return entries.filter((e) => e.state !== 'failed' && (e.text || (e.role === 'user' && e.attachments.length > 0)));
+}
+
 export function toApi(entries: Entry[], system: string): ApiMessage[] {
   const messages: ApiMessage[] = system ? [{ role: 'system', content: system }] : [];
-  for (const e of entries) {
-    if (e.state === 'failed' || (e.role === 'assistant' && !e.text)) continue;
+  for (const e of told(entries)) {
     if (e.attachments.length === 0) {
       messages.push({ role: e.role, content: e.text });
       continue;

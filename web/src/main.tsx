@@ -3,11 +3,14 @@ import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { health, metricsText } from './api';
 import { Chat } from './components/Chat';
-import { Logo, Sliders } from './components/Icons';
+import { Compose, Logo, Sliders } from './components/Icons';
 import { Live } from './components/Live';
 import { Sampler } from './sampler';
 import './styles/base.css';
 import './styles/chat.css';
+import './styles/message.css';
+import './styles/sound.css';
+import './styles/composer.css';
 import './styles/panel.css';
 import './styles/live.css';
 
@@ -16,6 +19,7 @@ sampler.start();
 
 function App() {
   const [page, setPage] = useState(location.hash);
+  const [conversation, setConversation] = useState(0); // a new one has a new number, and nothing of the one before
   const [panel, setPanel] = useState(false); // only where the screen is narrow; else it is always there
   useEffect(() => {
     const changed = () => setPage(location.hash);
@@ -37,15 +41,22 @@ function App() {
           </a>
         </nav>
         {!live && (
-          <button type="button" class="round panel-button" aria-label="Settings and stages" aria-expanded={panel}
-            onClick={() => setPanel(!panel)}>
-            <Sliders />
-          </button>
+          <>
+            <button type="button" class="new-button" aria-label="New conversation" title="New conversation"
+              onClick={() => setConversation(conversation + 1)}>
+              <Compose />
+              <span class="label">New conversation</span>
+            </button>
+            <button type="button" class="round panel-button" aria-label="Settings and stages" aria-expanded={panel}
+              onClick={() => setPanel(!panel)}>
+              <Sliders />
+            </button>
+          </>
         )}
       </header>
       {/* The conversation stays while the plots are looked at. */}
       <div hidden={live} class="page">
-        <Chat panel={panel} onPanel={setPanel} />
+        <Chat key={conversation} again={conversation > 0} panel={panel} onPanel={setPanel} />
       </div>
       {live && (
         <div class="page">

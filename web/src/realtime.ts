@@ -1,7 +1,7 @@
 // Hands-free talk over /v1/realtime: the microphone streams in, the server decides who is speaking.
-import { getApiKey, type RequestMetrics } from './api';
+import { getApiKey, type RequestMetrics, type Role } from './api';
 import { decodePcm16 } from './audio/pcm';
-import type { Entry } from './conversation';
+import { part, told, type Attachment, type Entry } from './conversation';
 
 export interface RealtimeOptions {
   model: string;
@@ -9,20 +9,37 @@ export interface RealtimeOptions {
   instructions: string;
   temperature?: number;
   maxTokens?: number;
-  /** What has been said before, in words. */
+  /** What has been said and shown before. */
   history: Entry[];
+}
+
+export interface RealtimeResponse {
+  status: string;
+  status_details?: { error?: { message?: string } } | null;
+  stage_metrics?: RequestMetrics;
 }
 
 export interface RealtimeHandlers {
   onOpen(): void;
-  onUserSpeech(speaking: boolean): void;
-  onUserTranscript(text: string): void;
+  /** Somebody begins to speak; `item` will be the turn's. */
+  onUserSpeech(item: string): void;
+  /** What was said; null when it could not be written down. */
+  onUserTranscript(item: string, text: string | null): void;
   onResponse(id: string): void;
   onText(delta: string): void;
   onAudio(pcm: Int16Array): void;
-  onDone(status: string, metrics?: RequestMetrics): void;
+  onDone(response: RealtimeResponse): void;
   onError(message: string): void;
   onClose(): void;
+}
+
+/** A turn as an item of the conversation: pictures have a form of their own here, all else that of a chat. */
+export function itemOf(role: Role, text: string, attachments: Attachment[]): unknown {
+  const content: unknown[] = attachments.map((attachment) =>
+    attachment.kind === 'image' ? { type: 'input_image', image_url: attachment.dataUrl } : part(attachment),
+  );
+  if (text) content.push({ type: role === 'assistant' ? 'output_text' : 'input_text', text });
+  return { type: 'message', role, content };
 }
 
 function base64(pcm: Int16Array): string {
@@ -63,9 +80,7 @@ export class Realtime {
           },
         },
       });
-      for (const { role, text, state } of options.history) {
-        if (text && state !== 'failed') this.add(role, text);
-      }
+      for (const { role, text, attachments } of told(options.history)) this.add(itemOf(role, text, attachments));
       to.onOpen();
     };
     this.socket.onmessage = ({ data }) => this.receive(JSON.parse(data));
@@ -78,9 +93,14 @@ export class Realtime {
   }
 
   /** A turn that was typed: it is answered as one that was spoken. */
-  say(text: string): void {
-    this.add('user', text);
+  say(id: string, text: string, attachments: Attachment[]): void {
+    this.add({ id, ...(itemOf('user', text, attachments) as object) });
     this.send({ type: 'response.create' });
+  }
+
+  /** Takes a turn out of the conversation. */
+  forget(id: string): void {
+    this.send({ type: 'conversation.item.delete', item_id: id });
   }
 
   /** The listener interrupted: what was heard is all that counts. Once for an answer. */
@@ -104,9 +124,8 @@ export class Realtime {
     this.socket.close();
   }
 
-  private add(role: string, text: string): void {
-    const type = role === 'assistant' ? 'output_text' : 'input_text';
-    this.send({ type: 'conversation.item.create', item: { type: 'message', role, content: [{ type, text }] } });
+  private add(item: unknown): void {
+    this.send({ type: 'conversation.item.create', item });
   }
 
   private send(event: unknown): void {
@@ -116,11 +135,11 @@ export class Realtime {
   private receive(event: any): void {
     switch (event.type) {
       case 'input_audio_buffer.speech_started':
-        return this.to.onUserSpeech(true);
-      case 'input_audio_buffer.speech_stopped':
-        return this.to.onUserSpeech(false);
+        return this.to.onUserSpeech(event.item_id);
       case 'conversation.item.input_audio_transcription.completed':
-        return this.to.onUserTranscript(event.transcript);
+        return this.to.onUserTranscript(event.item_id, event.transcript);
+      case 'conversation.item.input_audio_transcription.failed':
+        return this.to.onUserTranscript(event.item_id, null);
       case 'response.created':
         return this.to.onResponse(event.response.id);
       case 'response.output_item.added':
@@ -132,7 +151,7 @@ export class Realtime {
       case 'response.output_audio.delta':
         return this.to.onAudio(decodePcm16(event.delta));
       case 'response.done':
-        return this.to.onDone(event.response.status, event.response.stage_metrics);
+        return this.to.onDone(event.response);
       case 'error':
         return this.to.onError(event.error.message);
     }

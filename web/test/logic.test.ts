@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readEvents } from '../src/events';
 import { peaks } from '../src/audio/peaks';
-import { entry, toApi } from '../src/conversation';
+import { entry, failTurn, toApi } from '../src/conversation';
 import { parseMetrics, total } from '../src/prometheus';
 
 const stream = (...pieces: Uint8Array[]) =>
@@ -34,9 +34,15 @@ test('events come out whole, wherever the network has cut them', async () => {
 test('the conversation goes to the API without what failed', () => {
   const picture = { kind: 'image' as const, name: 'a.png', dataUrl: 'data:image/png;base64,AA' };
   const sound = { kind: 'audio' as const, name: 'Recording', dataUrl: 'data:audio/mpeg;base64,BB' };
-  const failed = { ...entry('assistant', ''), state: 'failed' as const };
   const said = { ...entry('assistant', 'A dog.'), state: 'stopped' as const };
-  const messages = toApi([entry('user', 'What?', [picture]), failed, said, entry('user', '', [sound])], 'Be brief.');
+  const broken = entry('user', 'And this?', [picture]);
+  const answer = { ...entry('assistant', 'Half an'), question: broken.id };
+  const unheard = { ...entry('user', ''), state: 'stopped' as const };
+  const all = [entry('user', 'What?', [picture]), said, broken, answer, unheard, entry('user', '', [sound])];
+  const entries = failTurn(all, answer.id, 'No.');
+  assert.deepEqual(entries.map((e) => e.state), ['done', 'stopped', 'failed', 'failed', 'stopped', 'done']);
+  assert.equal(entries[3]!.error, 'No.');
+  const messages = toApi(entries, 'Be brief.');
   assert.deepEqual(messages, [
     { role: 'system', content: 'Be brief.' },
     { role: 'user', content: [{ type: 'image_url', image_url: { url: picture.dataUrl } }, { type: 'text', text: 'What?' }] },

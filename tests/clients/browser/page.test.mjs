@@ -84,7 +84,7 @@ test('everything can be reached and done with the keyboard alone', async () => {
     if (reached.includes(name)) break;
     reached.push(name);
   }
-  for (const wanted of [/^Talk$/, /^Live$/, /^Model/, /^Speak/, /^Voice/, /^Sampling/, /^Message$/, /^Add/, /talk/i, /^Hands-free/]) {
+  for (const wanted of [/^Talk$/, /^Live$/, /^New conversation$/, /^Model/, /^Speak/, /^Voice/, /^Sampling/, /^Message$/, /^Add/, /talk/i, /^Hands-free/]) {
     assert.ok(reached.some((name) => wanted.test(name)), `${wanted} is not among ${reached.join(', ')}`);
   }
   await page.getByRole('textbox', { name: 'Message', exact: true }).focus();

@@ -2,20 +2,28 @@
 import { PCM_RATE } from './pcm';
 import workletUrl from './player-worklet.js?url';
 
-export class Player {
+export interface PlayerState {
+  /** Paused in the middle counts as playing. */
+  playing: boolean;
+  paused: boolean;
+  /** Samples that have left the speaker since the last stop(). */
+  played: number;
+}
+
+export class Player implements PlayerState {
   private context: AudioContext | null = null;
   private node: AudioWorkletNode | null = null;
   private ready: Promise<void> | null = null;
   private waiting: Float32Array[] = [];
-  onReport: (playing: boolean, played: number) => void = () => {};
+  onReport: (state: PlayerState) => void = () => {};
   playing = false;
-  /** Samples that have left the speaker since the last stop(). */
+  paused = false;
   played = 0;
 
   /** Browsers allow sound only after a gesture: call it from one. */
   unlock(): Promise<void> {
     this.ready ??= this.open();
-    void this.context?.resume();
+    if (!this.paused) void this.context?.resume();
     return this.ready;
   }
 
@@ -26,7 +34,7 @@ export class Player {
     node.port.onmessage = ({ data }) => {
       this.played = data.played;
       this.playing = data.playing;
-      this.onReport(data.playing, data.played);
+      this.report();
     };
     node.connect(this.context.destination);
     this.node = node;
@@ -44,11 +52,30 @@ export class Player {
     this.node?.port.postMessage({ type: 'finish' });
   }
 
+  /** Holds the sound where it is; what comes meanwhile is kept. */
+  pause(paused: boolean): void {
+    this.paused = paused;
+    void (paused ? this.context?.suspend() : this.context?.resume());
+    this.report();
+  }
+
   stop(): void {
     this.waiting = [];
     this.played = 0;
     this.playing = false;
     this.node?.port.postMessage({ type: 'stop' });
+    this.pause(false);
+  }
+
+  close(): void {
+    this.stop();
+    this.onReport = () => {};
+    void this.context?.close();
+  }
+
+  private report(): void {
+    const { playing, paused, played } = this;
+    this.onReport({ playing, paused, played });
   }
 
   private post(samples: Float32Array): void {

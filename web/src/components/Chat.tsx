@@ -1,56 +1,63 @@
 // The conversation: typed and recorded turns over chat completions, hands-free talk over realtime.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { streamChat, type RequestMetrics } from '../api';
-import { Player } from '../audio/player';
-import { entry, toApi, type Attachment, type Entry } from '../conversation';
+import { streamChat } from '../api';
+import { Player, type PlayerState } from '../audio/player';
+import { entry, failTurn, toApi, type Attachment, type Entry } from '../conversation';
 import { Talk } from '../talk';
 import { loadSettings, numberOf, saveSettings, type Settings } from '../settings';
 import { Composer } from './Composer';
 import { Message } from './Message';
 import { SettingsPanel } from './SettingsPanel';
 import { Timeline } from './Timeline';
+import { useEndInView } from './useEndInView';
+import { useProgress } from './useProgress';
 import { Welcome } from './Welcome';
 
+const SILENT: PlayerState = { playing: false, paused: false, played: 0 };
+
 interface Props {
+  /** Whether it follows on another one, whose user writes on. */
+  again: boolean;
   panel: boolean;
   onPanel(open: boolean): void;
 }
 
-export function Chat({ panel, onPanel }: Props) {
+export function Chat({ again, panel, onPanel }: Props) {
   const [settings, setSettings] = useState<Settings>(loadSettings);
   const [entries, setEntries] = useState<Entry[]>([]);
   const [running, setRunning] = useState(false);
-  const [metrics, setMetrics] = useState<RequestMetrics>();
-  const [problem, setProblem] = useState('');
+  const { progress, metrics, marks } = useProgress();
+  const [problems, setProblems] = useState<string[]>([]);
   const [handsFree, setHandsFree] = useState(false);
   const [level, setLevel] = useState(0);
-  const [playing, setPlaying] = useState(false);
-  const [played, setPlayed] = useState(0);
+  const [sound, setSound] = useState(SILENT);
   const [speaking, setSpeaking] = useState(0); // whose sound the player plays
   const player = useRef(new Player());
   const request = useRef<AbortController | null>(null);
   const talk = useRef<Talk | null>(null);
-  const log = useRef<HTMLDivElement>(null);
+  const { outer, inner, toEnd } = useEndInView();
 
-  player.current.onReport = (on, samples) => {
-    setPlaying(on);
-    setPlayed(samples);
-  };
+  player.current.onReport = setSound;
 
   const change = (id: number, update: (e: Entry) => Entry) =>
     setEntries((all) => all.map((e) => (e.id === id ? update(e) : e)));
 
-  const send = async (text: string, attachments: Attachment[]) => {
-    setProblem('');
-    // What is typed in a hands-free talk belongs to it.
-    if (talk.current && attachments.length === 0) return talk.current.say(text);
+  const send = async (text: string, attachments: Attachment[], before: Entry[] = entries) => {
+    setProblems([]);
+    toEnd();
+    // What is typed or shown in a hands-free talk belongs to it.
+    if (talk.current) {
+      setEntries(before);
+      return talk.current.say(text, attachments);
+    }
     stop();
     const question = entry('user', text, attachments);
-    const answer = entry('assistant', '');
-    const history = [...entries, question];
+    const answer: Entry = { ...entry('assistant', ''), question: question.id };
+    const history = [...before, question];
     setEntries([...history, answer]);
     setSpeaking(answer.id);
     setRunning(true);
+    marks.begin();
     const controller = new AbortController();
     request.current = controller;
     try {
@@ -66,13 +73,17 @@ export function Chat({ panel, onPanel }: Props) {
           seed: numberOf(settings.seed),
         },
         {
-          onText: (delta) => change(answer.id, (e) => ({ ...e, text: e.text + delta })),
+          onText: (delta) => {
+            marks.text();
+            change(answer.id, (e) => ({ ...e, text: e.text + delta }));
+          },
           onAudio: (pcm) => {
+            marks.sound(pcm.length);
             player.current.push(pcm);
             change(answer.id, (e) => ({ ...e, audio: [...e.audio, pcm] }));
           },
           onMetrics: (m) => {
-            setMetrics(m);
+            marks.metrics(m);
             change(answer.id, (e) => ({ ...e, metrics: m }));
           },
         },
@@ -81,22 +92,32 @@ export function Chat({ panel, onPanel }: Props) {
       player.current.finish();
       change(answer.id, (e) => ({ ...e, state: 'done' }));
     } catch (error) {
-      const stopped = controller.signal.aborted;
-      const message = (error as Error).message;
-      change(answer.id, (e) => ({ ...e, state: stopped ? 'stopped' : 'failed', error: stopped ? undefined : message }));
+      if (controller.signal.aborted) change(answer.id, (e) => ({ ...e, state: 'stopped' }));
+      else setEntries((all) => failTurn(all, answer.id, (error as Error).message));
     } finally {
       if (request.current === controller) {
         request.current = null;
+        marks.end();
         setRunning(false);
       }
     }
+  };
+
+  /** The question of an answer that failed, if it can be asked again: both make way for the new attempt. */
+  const retry = (answer: Entry) => {
+    const question = entries.find((e) => e.id === answer.question);
+    if (answer.state !== 'failed' || !question || (!question.text && question.attachments.length === 0)) return undefined;
+    return () => {
+      void player.current.unlock();
+      void send(question.text, question.attachments, entries.filter((e) => e !== answer && e !== question));
+    };
   };
 
   const stop = () => {
     request.current?.abort();
     talk.current?.cancel();
     player.current.stop();
-    setPlaying(false);
+    setSound(SILENT);
   };
 
   const endTalk = () => {
@@ -109,7 +130,7 @@ export function Chat({ panel, onPanel }: Props) {
 
   const startTalk = async () => {
     stop();
-    setProblem('');
+    setProblems([]);
     setHandsFree(true);
     const options = {
       model: settings.model,
@@ -119,31 +140,28 @@ export function Chat({ panel, onPanel }: Props) {
       maxTokens: numberOf(settings.maxTokens),
       history: entries,
     };
-    const own = new Talk(options, player.current, {
+    const own = new Talk(options, player.current, marks, {
       onEntry: (e) => {
         setSpeaking(e.id);
         setEntries((all) => [...all, e]);
       },
       onChange: change,
+      onFailed: (answer, message) => setEntries((all) => failTurn(all, answer, message)),
       onRunning: setRunning,
-      onMetrics: setMetrics,
       onLevel: setLevel,
-      onProblem: setProblem,
+      onProblem: (message) => setProblems([message]),
       onEnd: () => talk.current === own && endTalk(),
     });
     talk.current = own;
     try {
       await own.start();
     } catch (error) {
-      setProblem(`The microphone cannot be used: ${(error as Error).message}`);
+      setProblems([`The microphone cannot be used: ${(error as Error).message}`]);
       endTalk();
     }
   };
 
   useEffect(() => saveSettings(settings), [settings]);
-  useEffect(() => {
-    log.current?.lastElementChild?.scrollIntoView({ block: 'end' });
-  }, [entries]);
   useEffect(() => {
     const escape = (event: KeyboardEvent) => {
       if (event.key !== 'Escape') return;
@@ -153,46 +171,61 @@ export function Chat({ panel, onPanel }: Props) {
     window.addEventListener('keydown', escape);
     return () => window.removeEventListener('keydown', escape);
   });
-  useEffect(() => endTalk, []);
+  useEffect(
+    () => () => {
+      request.current?.abort();
+      endTalk();
+      player.current.close();
+    },
+    [],
+  );
+
+  const live = (e: Entry) => {
+    if (e.id !== speaking || !(sound.playing || e.state === 'running')) return undefined;
+    return { ...sound, onPause: (paused: boolean) => player.current.pause(paused), onStop: () => player.current.stop() };
+  };
 
   return (
     <main class="chat">
       <section class="conversation" aria-label="Conversation">
-        <div class="log" role="log" aria-live="polite" aria-busy={running} tabIndex={0} ref={log}>
-          {entries.length === 0 && (
-            <Welcome
-              onAsk={(question) => {
-                void player.current.unlock();
-                void send(question, []);
-              }}
-            />
-          )}
-          {entries.map((e) => (
-            <Message key={e.id} entry={e} played={playing && e.id === speaking ? played : undefined} />
-          ))}
+        <div class="log" role="log" aria-live="polite" aria-busy={running} tabIndex={0} ref={outer}>
+          <div class="turns" ref={inner}>
+            {entries.length === 0 && (
+              <Welcome
+                onAsk={(question) => {
+                  void player.current.unlock();
+                  void send(question, []);
+                }}
+              />
+            )}
+            {entries.map((e) => (
+              <Message key={e.id} entry={e} live={live(e)} onRetry={retry(e)} />
+            ))}
+          </div>
         </div>
-        {problem && (
-          <p class="error" role="alert">
+        {problems.map((problem) => (
+          <p class="error" role="alert" key={problem}>
             {problem}
           </p>
-        )}
+        ))}
         <Composer
-          running={running || playing}
+          focus={again}
+          running={running || sound.playing}
           handsFree={handsFree}
           level={level}
           onSend={(text, attachments) => void send(text, attachments)}
           onStop={stop}
           onHandsFree={(on) => (on ? void startTalk() : endTalk())}
-          onError={setProblem}
+          onProblems={setProblems}
           unlockSound={() => void player.current.unlock()}
         />
       </section>
       {panel && <div class="backdrop" onClick={() => onPanel(false)} />}
       <aside class={panel ? 'open' : ''} aria-label="Settings and stages">
-        <SettingsPanel settings={settings} onChange={setSettings} onError={setProblem} />
+        <SettingsPanel settings={settings} onChange={setSettings} onError={(message) => setProblems([message])} />
         <section aria-label="Last answer">
           <h2>Stages</h2>
-          <Timeline metrics={metrics} />
+          <Timeline progress={progress} metrics={metrics} speech={settings.speech || handsFree} />
         </section>
       </aside>
     </main>

@@ -1,18 +1,21 @@
 // Where a person types, drops media, records, or goes hands-free.
-import { useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { Microphone, MICROPHONE_RATE } from '../audio/microphone';
 import { wavBlob } from '../audio/player';
 import { asDataUrl, readAttachment, type Attachment } from '../conversation';
-import { Arrow, Cross, Mic, Plus, Square, Waves } from './Icons';
+import { Arrow, Broken, Cross, Mic, Plus, Square, Waves } from './Icons';
 
 interface Props {
   running: boolean;
+  /** Whether the words are where the keys go from the beginning. */
+  focus: boolean;
   handsFree: boolean;
   level: number;
   onSend(text: string, attachments: Attachment[]): void;
   onStop(): void;
   onHandsFree(on: boolean): void;
-  onError(message: string): void;
+  /** A sentence for each; none when all went well. */
+  onProblems(messages: string[]): void;
   unlockSound(): void;
 }
 
@@ -27,6 +30,11 @@ function Level({ value }: { value: number }) {
   );
 }
 
+function Thumbnail({ item }: { item: Attachment }) {
+  const [broken, setBroken] = useState(false);
+  return broken ? <Broken /> : <img src={item.dataUrl} alt="" onError={() => setBroken(true)} />;
+}
+
 export function Composer(props: Props) {
   const [text, setText] = useState('');
   const [attachments, setAttachments] = useState<Attachment[]>([]);
@@ -35,6 +43,11 @@ export function Composer(props: Props) {
   const recorded = useRef<Int16Array[]>([]);
   const microphone = useRef<Microphone | null>(null);
   const files = useRef<HTMLInputElement>(null);
+  const box = useRef<HTMLTextAreaElement>(null);
+
+  useEffect(() => {
+    if (props.focus) box.current?.focus();
+  }, []);
 
   const send = (extra: Attachment[] = []) => {
     const all = [...attachments, ...extra];
@@ -46,14 +59,18 @@ export function Composer(props: Props) {
   };
 
   const add = async (list: FileList | null | undefined) => {
-    for (const file of list ?? []) {
+    const chosen = [...(list ?? [])]; // the browser empties its list as soon as the handler returns
+    if (chosen.length === 0) return;
+    const problems: string[] = [];
+    for (const file of chosen) {
       try {
         const attachment = await readAttachment(file);
         setAttachments((before) => [...before, attachment]);
       } catch (error) {
-        props.onError((error as Error).message);
+        problems.push((error as Error).message);
       }
     }
+    props.onProblems(problems);
   };
 
   const record = async () => {
@@ -68,7 +85,7 @@ export function Composer(props: Props) {
     } catch (error) {
       microphone.current = null;
       setRecording(false);
-      props.onError(`The microphone cannot be used: ${(error as Error).message}`);
+      props.onProblems([`The microphone cannot be used: ${(error as Error).message}`]);
     }
   };
 
@@ -106,8 +123,8 @@ export function Composer(props: Props) {
       {attachments.length > 0 && (
         <ul class="attachments" aria-label="To be sent">
           {attachments.map((item, i) => (
-            <li key={i}>
-              {item.kind === 'image' ? <img src={item.dataUrl} alt="" /> : <span class="icon">{item.kind === 'video' ? '▶' : '♪'}</span>}
+            <li key={item.dataUrl}>
+              {item.kind === 'image' ? <Thumbnail item={item} /> : <span class="icon">{item.kind === 'video' ? '▶' : '♪'}</span>}
               <span>{item.name}</span>
               <button
                 type="button"
@@ -123,6 +140,7 @@ export function Composer(props: Props) {
       <div class="row">
         <textarea
           aria-label="Message"
+          ref={box}
           placeholder="Ask something, or drop a picture here"
           rows={1}
           value={text}

@@ -17,6 +17,8 @@ export const Play = () => <Icon><path d="M8 5.5v13l10.5-6.5z" fill="currentColor
 export const Pause = () => <Icon><path d="M9 6v12M15 6v12" /></Icon>;
 export const Save = () => <Icon><path d="M12 4v11M7 11l5 5 5-5M5 20h14" /></Icon>;
 export const Sliders = () => <Icon><path d="M4 7h9M19 7h1M4 17h1M11 17h9" /><circle cx="16" cy="7" r="2.5" /><circle cx="8" cy="17" r="2.5" /></Icon>;
+export const Broken = () => <Icon><rect x="4" y="5" width="16" height="14" rx="2" /><path d="M4 5l16 14" /></Icon>;
+export const Compose = () => <Icon><path d="M12 5H6a2 2 0 0 0-2 2v11a2 2 0 0 0 2 2h11a2 2 0 0 0 2-2v-6" /><path d="M17.5 4.5l2 2L12 14l-3 1 1-3z" /></Icon>;
 export const Cross = () => <Icon><path d="M6 6l12 12M18 6L6 18" /></Icon>;
 
 /** The sign of the page: five bars, as on its icon. */

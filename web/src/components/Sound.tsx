@@ -5,6 +5,7 @@ import { peaks } from '../audio/peaks';
 import { wavBlob } from '../audio/player';
 import type { Entry } from '../conversation';
 import { Pause, Play, Save } from './Icons';
+import type { LiveSound } from './Message';
 
 const BAR = 4; // width of one bar with its gap
 const HEIGHT = 32;
@@ -24,8 +25,11 @@ function Waveform({ chunks, heard }: { chunks: Int16Array[]; heard: number }) {
   );
 }
 
-/** `played`: samples that have left the speakers while the answer came; none when it is not being played. */
-export function Sound({ entry, played }: { entry: Entry; played: number | undefined }) {
+// One answer is heard again at a time.
+let heardAgain: HTMLAudioElement | null = null;
+
+/** `live`: the player has this answer, from its first sound until it was heard; afterwards it can be heard again. */
+export function Sound({ entry, live }: { entry: Entry; live: LiveSound | undefined }) {
   const audio = useRef<HTMLAudioElement>(null);
   const [url, setUrl] = useState('');
   const [again, setAgain] = useState(false);
@@ -50,19 +54,37 @@ export function Sound({ entry, played }: { entry: Entry; played: number | undefi
   }, [again]);
   if (total === 0) return null;
 
-  const toggle = () => (again ? audio.current?.pause() : void audio.current?.play());
-  const heard = played !== undefined && !again ? played / total : seconds > 0 ? position / seconds : 0;
+  const hearAgain = () => {
+    if (heardAgain !== audio.current) heardAgain?.pause();
+    heardAgain = audio.current;
+    void audio.current?.play();
+  };
+  const sounding = live ? !live.paused : again;
+  const toggle = () => {
+    if (live) live.onPause(!live.paused);
+    else if (again) audio.current?.pause();
+    else hearAgain();
+  };
+  const seek = (to: number) => {
+    if (!audio.current) return;
+    audio.current.currentTime = to;
+    setPosition(to);
+    if (!live) return;
+    if (!live.paused) hearAgain();
+    live.onStop();
+  };
+  const at = live ? Math.min(live.played / PCM_RATE, seconds) : position;
   return (
     <div class="sound">
       {url && (
         <audio ref={audio} src={url} onPlay={() => setAgain(true)} onPause={() => setAgain(false)}
           onEnded={() => setPosition(0)} />
       )}
-      <button type="button" class="round" disabled={!url} aria-label={again ? 'Pause the answer' : 'Play the answer again'} onClick={toggle}>
-        {again ? <Pause /> : <Play />}
+      <button type="button" class="round" disabled={!live && !url} aria-label={sounding ? 'Pause the answer' : 'Play the answer'} onClick={toggle}>
+        {sounding ? <Pause /> : <Play />}
       </button>
       <span class="track-of-sound">
-        <Waveform chunks={entry.audio} heard={heard} />
+        <Waveform chunks={entry.audio} heard={at / seconds} />
         <input
           type="range"
           aria-label="Position in the answer"
@@ -70,15 +92,14 @@ export function Sound({ entry, played }: { entry: Entry; played: number | undefi
           max={seconds}
           step="0.05"
           disabled={!url}
-          value={position}
-          onInput={(event) => {
-            const to = Number(event.currentTarget.value);
-            if (audio.current) audio.current.currentTime = to;
-            setPosition(to);
-          }}
+          aria-valuetext={`${clock(at)} of ${clock(Math.round(seconds))}`}
+          value={at}
+          onInput={(event) => seek(Number(event.currentTarget.value))}
         />
       </span>
-      <span class="time">{clock(seconds)}</span>
+      <span class="time">
+        {clock(at)} / {clock(Math.round(seconds))}
+      </span>
       {url && (
         <a class="round" href={url} download={`answer-${entry.id}.wav`} aria-label="Save" title="Save as a WAV file">
           <Save />

@@ -1,0 +1,46 @@
+// What the page itself has seen of the answer that is coming; the stages' own times come with its end.
+import type { RequestMetrics } from './api';
+import { PCM_RATE } from './audio/pcm';
+
+/** Seconds since the request. */
+export interface Span {
+  from_s: number;
+  to_s: number;
+}
+
+export interface Progress {
+  begun_ms: number; // of performance.now()
+  text?: Span;
+  sound?: Span;
+  audio_s: number;
+  /** None while the answer is coming. */
+  end_s?: number;
+}
+
+export const beginProgress = (now_ms: number): Progress => ({ begun_ms: now_ms, audio_s: 0 });
+
+export const elapsed = (p: Progress, now_ms: number): number => p.end_s ?? (now_ms - p.begun_ms) / 1000;
+
+function longer(span: Span | undefined, p: Progress, now_ms: number): Span {
+  const at = elapsed(p, now_ms);
+  return { from_s: span?.from_s ?? at, to_s: at };
+}
+
+export const sawText = (p: Progress, now_ms: number): Progress => ({ ...p, text: longer(p.text, p, now_ms) });
+
+export const sawSound = (p: Progress, now_ms: number, samples: number): Progress => ({
+  ...p,
+  sound: longer(p.sound, p, now_ms),
+  audio_s: p.audio_s + samples / PCM_RATE,
+});
+
+export const endProgress = (p: Progress, now_ms: number): Progress => ({ ...p, end_s: elapsed(p, now_ms) });
+
+/** Where those who see the answer come say so. */
+export interface ProgressMarks {
+  begin(): void;
+  text(): void;
+  sound(samples: number): void;
+  end(): void;
+  metrics(metrics: RequestMetrics): void;
+}
