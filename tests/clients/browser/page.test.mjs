@@ -10,13 +10,13 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const PHONE = { viewport: { width: 320, height: 740 }, isMobile: true, hasTouch: true };
 const DESK = { viewport: { width: 1280, height: 800 } };
 
-let server, browser, close;
+let server, browser;
 before(async () => {
   server = await startServer();
-  ({ browser, close } = await openBrowser());
+  browser = await openBrowser();
 });
 after(async () => {
-  await close?.();
+  await browser?.close();
   await server?.stop();
 });
 

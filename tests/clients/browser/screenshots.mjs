@@ -12,6 +12,7 @@ const DESK = { viewport: { width: 1200, height: 760 } };
 const PHONE = { viewport: { width: 390, height: 780 }, isMobile: true, hasTouch: true };
 
 const server = await startServer();
+const browser = await openBrowser();
 const shot = (page, name) => page.screenshot({ path: join(folder, `${name}.png`), animations: 'disabled' });
 
 /** Sends a message and waits until its answer can be replayed. */
@@ -25,13 +26,10 @@ async function ask(page, text) {
 const attach = (page) =>
   page.getByTestId('file').setInputFiles({ name: 'shapes.png', mimeType: 'image/png', buffer: readFileSync(join(MEDIA, 'above.png')) });
 
-async function withPage(options, use, sound) {
-  const { browser, close } = await openBrowser({ sound });
-  try {
-    await use(await openPage(browser, server, options));
-  } finally {
-    await close();
-  }
+async function withPage(options, use) {
+  const page = await openPage(browser, server, options);
+  await use(page);
+  await page.context().close();
 }
 
 await withPage({ ...DESK, colorScheme: 'light' }, async (page) => {
@@ -43,7 +41,7 @@ await withPage({ ...DESK, colorScheme: 'light' }, async (page) => {
 });
 
 await withPage(
-  { ...DESK, colorScheme: 'dark' },
+  { ...DESK, colorScheme: 'dark', says: padded(spoken('ask_legs'), 0.5, 0) },
   async (page) => {
     await page.getByRole('button', { name: 'Hands-free' }).click();
     await page.getByText('A spider has eight legs.').waitFor();
@@ -52,7 +50,6 @@ await withPage(
     await pause(500);
     await shot(page, 'hands-free');
   },
-  padded(spoken('ask_legs'), 1, 30),
 );
 
 await withPage({ ...PHONE, colorScheme: 'light', deviceScaleFactor: 1.5 }, async (page) => {
@@ -76,4 +73,5 @@ await withPage({ ...DESK, colorScheme: 'dark', path: '/#live' }, async (page) =>
   await Promise.all([0, 1, 2, 3].map(listener));
   await shot(page, 'live');
 });
+await browser.close();
 await server.stop();
