@@ -40,6 +40,8 @@ struct SamplingParams {
   std::optional<int32_t> logprobs;
   // Added to the logits of these ids; [-100, 100].
   std::map<int32_t, float> logit_bias;
+  // The output begins with these, whatever the model would choose; later tokens are chosen as ever.
+  std::vector<int32_t> forced_token_ids;
 
   // OK, or which field is out of range, what it is and what is allowed; param() names the field.
   Status validate() const;

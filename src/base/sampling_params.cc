@@ -38,6 +38,9 @@ Status validate_distribution(const SamplingParams& p) {
 Status validate_logits(const SamplingParams& p) {
   if (p.logprobs && (*p.logprobs < 0 || *p.logprobs > kMaxLogprobs))
     return out_of_range("logprobs", *p.logprobs, "between 0 and 20");
+  for (const int32_t id : p.forced_token_ids) {
+    if (id < 0) return out_of_range("forced_token_ids", id, "a list of ids, which are 0 or larger");
+  }
   for (const auto& [id, bias] : p.logit_bias) {
     if (id < 0)
       return out_of_range("logit_bias", id, "a map from token ids, which are 0 or larger");

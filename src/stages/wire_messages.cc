@@ -15,10 +15,10 @@ template <typename Archive>
 void describe(Archive& ar, SamplingParams& s) {
   auto& [temperature, top_k, top_p, min_p, repetition_penalty, frequency_penalty, presence_penalty,
          seed, max_tokens, min_tokens, ignore_eos, stop_token_ids, stop, include_stop_str_in_output,
-         skip_special_tokens, logprobs, logit_bias] = s;
+         skip_special_tokens, logprobs, logit_bias, forced_token_ids] = s;
   ar(temperature, top_k, top_p, min_p, repetition_penalty, frequency_penalty, presence_penalty,
      seed, max_tokens, min_tokens, ignore_eos, stop_token_ids, stop, include_stop_str_in_output,
-     skip_special_tokens, logprobs, logit_bias);
+     skip_special_tokens, logprobs, logit_bias, forced_token_ids);
 }
 
 template <typename Archive>

@@ -173,6 +173,8 @@ Status ArEngine::check_params(const SamplingParams& params, bool may_only_prefil
         .with_param(field);
   };
   for (const int32_t id : params.stop_token_ids) TUTTI_RETURN_IF_ERROR(check("stop_token_ids", id));
+  for (const int32_t id : params.forced_token_ids)
+    TUTTI_RETURN_IF_ERROR(check("forced_token_ids", id));
   for (const auto& [id, bias] : params.logit_bias) TUTTI_RETURN_IF_ERROR(check("logit_bias", id));
   return {};
 }

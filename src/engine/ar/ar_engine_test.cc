@@ -93,6 +93,9 @@ TEST(ArEngine, RefusesBadParameters) {
   EXPECT_EQ(status.param(), "stop_token_ids");
   EXPECT_EQ(status.message(), "`stop_token_ids` names token 97; the vocabulary has ids 0 to 96.");
   params = greedy(1);
+  params.forced_token_ids = {5, 97};
+  EXPECT_EQ(harness.engine->admit(make_request(0, {1}, params)).param(), "forced_token_ids");
+  params = greedy(1);
   params.logit_bias = {{1000, 1.0f}};
   EXPECT_EQ(harness.engine->admit(make_request(0, {1}, params)).param(), "logit_bias");
 }

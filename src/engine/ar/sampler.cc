@@ -54,6 +54,7 @@ void Sampler::sample(OpContext& ctx, const Tensor& logits, std::span<const Sampl
   const auto count = static_cast<int64_t>(rows.size());
   ops::sample(ctx, logits, std::span(params_).first(rows.size()), uniform_.slice(0, count),
               token_ids_.slice(0, count));
+  for (size_t i = 0; i < rows.size(); ++i) force_token(rows[i], i);
   const float* raw = raw_logits_.data();
   for (size_t i = 0; i < rows.size(); ++i) {
     logprobs_[i].clear();
@@ -83,6 +84,14 @@ void Sampler::prepare_row(std::span<float> logits, const SampleRow& row, size_t 
   // The row takes part in the batch with harmless values; its choice is not used.
   std::fill(logits.begin(), logits.end(), 0.0f);
   params_[i] = {.temperature = 0};
+}
+
+// Comes after the choice, so that no mask or penalty keeps it away.
+void Sampler::force_token(const SampleRow& row, size_t i) {
+  const std::vector<int32_t>& forced = row.params->forced_token_ids;
+  if (row.index >= std::ssize(forced)) return;
+  token_ids_.data<int32_t>()[i] = forced[static_cast<size_t>(row.index)];
+  bad_[i] = 0;
 }
 
 void Sampler::keep_raw(std::span<const float> logits) {

@@ -2,9 +2,9 @@
 //
 // Order, as in vLLM and in Hugging Face's processors: end tokens masked before min_tokens,
 // suppressed ids, logit_bias, penalties; then (in ops::sample) temperature, top_k, top_p, min_p and
-// the choice by the row's own random number. Logits are changed in place. Thread: the stage's
-// replica thread. Invariants: after the first call with most rows nothing is allocated, but for
-// logprobs.
+// the choice by the row's own random number. A forced token stands in for the choice. Logits are
+// changed in place. Thread: the stage's replica thread. Invariants: after the first call with most
+// rows nothing is allocated, but for logprobs.
 #pragma once
 
 #include <span>
@@ -40,6 +40,7 @@ class Sampler {
 
  private:
   void prepare_row(std::span<float> logits, const SampleRow& row, size_t i);
+  void force_token(const SampleRow& row, size_t i);
   void keep_raw(std::span<const float> logits);
 
   const ArModelInfo& info_;

@@ -63,6 +63,16 @@ TEST_F(SamplerTest, MasksEndTokensBeforeMinTokens) {
   EXPECT_EQ(choose({0, 4, 3, 1}, params, 1, 2), 1);
 }
 
+TEST_F(SamplerTest, TakesForcedTokensWhateverTheLogitsSay) {
+  SamplingParams params = greedy();
+  params.forced_token_ids = {2, 0};
+  params.min_tokens = 5;
+  info_.suppressed_token_ids = {2};
+  EXPECT_EQ(choose({1, 9, -kInf, 0}, params, 1, 0), 2);
+  EXPECT_EQ(choose({-kInf, -kInf, -kInf, -kInf}, params, 1, 1), 0) << "nothing had to be chosen";
+  EXPECT_EQ(choose({1, 9, 3, 0}, params, 1, 2), 1) << "behind them the model chooses";
+}
+
 TEST_F(SamplerTest, AddsLogitBias) {
   SamplingParams params = greedy();
   params.logit_bias = {{0, 10.0f}, {1, -100.0f}};
