@@ -43,6 +43,13 @@ for (const [format, [type, fits]] of Object.entries(FORMATS)) {
   });
 }
 
+test('says the words of its input, sentence by sentence', async () => {
+  const input = 'The boat is late. Seven birds sing in the garden.';
+  const spoken = await client.audio.speech.create({ model: 'nano', input, voice: 'hugo', seed: 1, response_format: 'wav' });
+  const heard = await client.audio.transcriptions.create({ model: 'nano', file: await toFile(await bytesOf(spoken), 'speech.wav') });
+  assert.equal(heard.text, input);
+});
+
 test('mp3 is what comes when nothing is said, speed shortens it, a seed repeats it', async () => {
   assert.ok(mp3(await bytesOf(await client.audio.speech.create(REQUEST))));
   const speak = async (more) => pcm16(await bytesOf(await client.audio.speech.create({ ...REQUEST, response_format: 'pcm', seed: 3, ...more })));
