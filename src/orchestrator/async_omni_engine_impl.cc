@@ -92,7 +92,8 @@ AsyncOmniEngineImpl::~AsyncOmniEngineImpl() {
   workers_.stop();
 }
 
-void AsyncOmniEngineImpl::start_pools(const std::shared_ptr<InitMonitor>& monitor) {
+void AsyncOmniEngineImpl::start_pools(const std::shared_ptr<InitMonitor>& monitor,
+                                      double stage_init_timeout_s) {
   for (int32_t s = 0; s < graph_->size(); ++s) {
     const StageParts& stage = parts_.stages[s];
     // Whatever the engine borrows is owned by the loader, which lives as long as the engine.
@@ -109,6 +110,8 @@ void AsyncOmniEngineImpl::start_pools(const std::shared_ptr<InitMonitor>& monito
     std::optional<ProcessOptions> worker = stage.worker;
     if (worker) {
       worker->on_progress = report;
+      // At the start the monitor, which knows more, gives up first.
+      worker->load_timeout_s = stage_init_timeout_s + 1;
       worker->on_loaded = [limits = max_prompt_tokens_, s](const WorkerLoaded& loaded) {
         (*limits)[s] = loaded.max_prompt_tokens;
       };
@@ -147,7 +150,7 @@ Status AsyncOmniEngineImpl::start(const EngineOptions& options) {
   std::vector<int32_t> replicas;
   for (const StageParts& stage : parts_.stages) replicas.push_back(stage.num_replicas);
   const auto monitor = std::make_shared<InitMonitor>(graph_, replicas, options.on_progress);
-  start_pools(monitor);
+  start_pools(monitor, options.stage_init_timeout_s);
   orchestrator_ = std::make_unique<OrchestratorThread>(
       graph_, pools_, OrchestratorQueues{requests_, outputs_, rpc_outputs_}, mailbox_,
       OrchestratorOptions{

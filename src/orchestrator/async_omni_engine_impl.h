@@ -84,7 +84,7 @@ class AsyncOmniEngineImpl final : public AsyncOmniEngine {
   static constexpr int kWorkers = 3;
   static constexpr size_t kMostInputs = 256;  // that wait for it
 
-  void start_pools(const std::shared_ptr<InitMonitor>& monitor);
+  void start_pools(const std::shared_ptr<InitMonitor>& monitor, double stage_init_timeout_s);
   void start_intake(const EngineOptions& options);
   // What an RpcMessage needs; errors are those of the call.
   Result<RpcMessage> rpc_message(const std::string& method, double timeout_s,

@@ -17,9 +17,9 @@ namespace {
 
 constexpr uint32_t kMagic = 0x69747574;  // "tuti"
 // Both ends come from one build; a worker left over from another one is told apart.
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kMaxInline = size_t{64} << 10;
-constexpr size_t kSetupFiles = 4;
+constexpr size_t kSetupFiles = 5;
 
 enum class BodyPlace : uint32_t { kInline, kRing, kFile, kSetup };
 
@@ -67,9 +67,10 @@ struct MessageChannel::Packet {
 };
 
 MessageChannel::MessageChannel(UniqueFd socket, const ChannelOptions& options, RingSender ring,
-                               RingReceiver incoming)
+                               RingReceiver incoming, WorkerPulse pulse)
     : socket_(std::move(socket)),
       options_(options),
+      pulse_(std::move(pulse)),
       ring_(std::move(ring)),
       incoming_(std::move(incoming)),
       packet_(sizeof(Packet) + kMaxInline) {
@@ -85,10 +86,12 @@ Result<MessageChannel> MessageChannel::create(const ChannelOptions& options, Uni
   other->reset(ends[1]);
   TUTTI_ASSIGN_OR_RETURN(RingSender ring, RingSender::create(options.ring_bytes));
   TUTTI_ASSIGN_OR_RETURN(RingReceiver incoming, RingReceiver::create(options.ring_bytes));
-  MessageChannel channel(std::move(mine), options, std::move(ring), std::move(incoming));
+  TUTTI_ASSIGN_OR_RETURN(WorkerPulse pulse, WorkerPulse::create());
+  MessageChannel channel(std::move(mine), options, std::move(ring), std::move(incoming),
+                         std::move(pulse));
   const std::array<int, kSetupFiles> files = {
       channel.ring_.memory_fd(), channel.ring_.freed_event(), channel.incoming_.memory_fd(),
-      channel.incoming_.freed_event()};
+      channel.incoming_.freed_event(), channel.pulse_.memory_fd()};
   Packet packet{.place = BodyPlace::kSetup, .body_bytes = sizeof(ChannelOptions)};
   const auto body = std::as_bytes(std::span(&channel.options_, 1));
   if (channel.send_packet(packet, body, files) != Sent::kSent) return system_error("send", errno);
@@ -120,7 +123,9 @@ Result<MessageChannel> MessageChannel::accept(UniqueFd socket, Deadline deadline
                          RingReceiver::open(std::move(files[0]), std::move(files[1])));
   TUTTI_ASSIGN_OR_RETURN(RingSender ring,
                          RingSender::open(std::move(files[2]), std::move(files[3])));
-  return MessageChannel(std::move(socket), options, std::move(ring), std::move(incoming));
+  TUTTI_ASSIGN_OR_RETURN(WorkerPulse pulse, WorkerPulse::open(std::move(files[4])));
+  return MessageChannel(std::move(socket), options, std::move(ring), std::move(incoming),
+                        std::move(pulse));
 }
 
 // --- sending

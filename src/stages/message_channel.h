@@ -7,7 +7,7 @@
 // while the receiver has something to read.
 // Thread: send() one at a time, receive() one at a time; the two beside each other.
 // Invariants: a packet is sent whole or not at all; everything that arrives is checked. Ownership:
-// the socket, both rings.
+// the socket, both rings, the pulse.
 #pragma once
 
 #include <memory>
@@ -20,6 +20,7 @@
 #include "base/unique_fd.h"
 #include "stages/shared_ring.h"
 #include "stages/wire.h"
+#include "stages/worker_pulse.h"
 
 namespace tutti {
 
@@ -61,6 +62,8 @@ class MessageChannel {
   bool peer_has_gone() const;
   // Both ends read the end of the channel from now on. Any thread.
   void shut_down() const;
+  // What the worker's end tells of itself without sending.
+  const WorkerPulse& pulse() const { return pulse_; }
   // Until the socket has something to read (or its end); false when the deadline came first.
   bool wait_readable(Deadline deadline) const;
   // After kFull, until a further try may succeed, or the other end has gone.
@@ -69,7 +72,7 @@ class MessageChannel {
  private:
   struct Packet;
   MessageChannel(UniqueFd socket, const ChannelOptions& options, RingSender ring,
-                 RingReceiver incoming);
+                 RingReceiver incoming, WorkerPulse pulse);
   Sent send_packet(Packet& packet, std::span<const std::byte> body, std::span<const int> files);
   Result<Sent> send_in_file(Packet& packet, const WireWriter& message);
   Status open_body(const Packet& packet, std::span<const std::byte> inline_body, UniqueFd file,
@@ -77,6 +80,7 @@ class MessageChannel {
 
   UniqueFd socket_;
   ChannelOptions options_;
+  WorkerPulse pulse_;
   // Sender's side.
   RingSender ring_;
   std::vector<std::byte> outgoing_;

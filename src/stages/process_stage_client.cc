@@ -26,6 +26,9 @@ constexpr double kJoinTimeout_s = 10;
 constexpr double kExitTimeout_s = 2;
 constexpr double kStopTimeout_s = 30;
 constexpr double kKillTimeout_s = 10;
+// How often the worker's pulse is felt.
+constexpr int kWatchInterval_ms =
+    std::chrono::duration_cast<std::chrono::milliseconds>(WorkerPulse::kInterval).count();
 // Commands with larger tensors are copied by the client's thread, not by the caller.
 constexpr size_t kMostDirectTensorBytes = 16 << 10;
 constexpr size_t kLastWordsBytes = 2000;
@@ -40,7 +43,8 @@ struct ProcessStageClient::Shared {
         sink(std::move(to)),
         outbox(options.mailbox_capacity),
         wake_event(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-        ended(1) {}
+        ended(1),
+        watch(options.silence_timeout_s, options.step_timeout_s) {}
 
   void post(StageEventBody body) {
     if (stopping.load(std::memory_order_acquire)) return;
@@ -60,6 +64,8 @@ struct ProcessStageClient::Shared {
   Status start();
   // Until the worker has ended, or stop(); why, unless it was stop().
   Status serve();
+  // Whether the worker may be given up; kills it then.
+  Status check_worker(TimePoint now);
   void end(Status cause);
   Result<bool> receive_all();
   Status take(FromWorker message);
@@ -94,8 +100,10 @@ struct ProcessStageClient::Shared {
   std::optional<StageCommand> front;
   bool full = false;
   bool accepted = false;
+  bool loaded = false;
+  WorkerWatch watch;
   std::optional<Status> reported_death;
-  TimePoint start_limit;
+  TimePoint start_limit;  // and, once accepted, that of loading
   std::string last_words;
 };
 
@@ -222,13 +230,29 @@ Status ProcessStageClient::Shared::serve() {
     const TimePoint now = Clock::steady().now();
     if (news) spin_end = now + options.spin;
     if (now < spin_end) continue;
-    if (!accepted && now >= start_limit) {
-      return deadline_exceeded(fmt::format("{} did not answer within {} s of its start.", name(),
-                                           options.start_timeout_s));
-    }
+    TUTTI_RETURN_IF_ERROR(check_worker(now));
     wait();
   }
   return {};
+}
+
+Status ProcessStageClient::Shared::check_worker(TimePoint now) {
+  Status given_up;
+  if (!loaded && now >= start_limit) {
+    given_up = deadline_exceeded(
+        accepted ? fmt::format("{} was not loaded within {} s.", name(), options.load_timeout_s)
+                 : fmt::format("{} did not answer within {} s of its start.", name(),
+                               options.start_timeout_s));
+  } else if (accepted) {
+    const WorkerPulse& pulse = channel->pulse();
+    given_up = watch.look(now, pulse.beats(), pulse.turns());
+    if (!given_up.ok()) {
+      given_up = unavailable(fmt::format("{} {} and was killed.", name(), given_up.message()));
+    }
+  }
+  // It would not end by itself, and nobody waits for it any more.
+  if (!given_up.ok() && accepted) worker->kill();
+  return given_up;
 }
 
 void ProcessStageClient::Shared::wait() {
@@ -241,7 +265,10 @@ void ProcessStageClient::Shared::wait() {
       pollfd{full && !channel->socket_was_full() ? channel->room_event() : -1, POLLIN, 0},
   };
   const double start_left_s = to_seconds(start_limit - Clock::steady().now());
-  const int timeout_ms = accepted ? -1 : std::max(1, static_cast<int>(1e3 * start_left_s) + 1);
+  const int start_left_ms = std::max(1, static_cast<int>(1e3 * start_left_s) + 1);
+  const int timeout_ms = loaded     ? kWatchInterval_ms
+                         : accepted ? std::min(start_left_ms, kWatchInterval_ms)
+                                    : start_left_ms;
   poll(events.data(), events.size(), timeout_ms);
   if (events[1].revents != 0) {
     eventfd_t count = 0;
@@ -273,13 +300,15 @@ Result<bool> ProcessStageClient::Shared::receive_all() {
 Status ProcessStageClient::Shared::take(FromWorker message) {
   if (std::holds_alternative<WorkerAccepted>(message)) {
     accepted = true;
+    start_limit = Clock::steady().now() + from_seconds(options.load_timeout_s);
   } else if (const auto* progress = std::get_if<WorkerProgress>(&message)) {
     if (options.on_progress && !options.on_progress(progress->fraction, progress->what)) {
       channel->shut_down();
     }
-  } else if (const auto* loaded = std::get_if<WorkerLoaded>(&message)) {
-    publish(loaded->stats);
-    if (options.on_loaded) options.on_loaded(*loaded);
+  } else if (const auto* what = std::get_if<WorkerLoaded>(&message)) {
+    loaded = true;
+    publish(what->stats);
+    if (options.on_loaded) options.on_loaded(*what);
     post(ReadyEvent{});
   } else {
     auto& report = std::get<WorkerReport>(message);

@@ -2,10 +2,10 @@
 // socket by the caller itself; large ones, and what the socket refuses, by the client's own thread
 // ("worker-N-R"), which also starts the program, posts what the worker reports, and reaps it.
 //
-// A worker's death is noticed by the end of its socket; the client then posts DiedEvent with how it
-// ended and its last words. The worker dies with this process (die_with_parent()).
-// Thread: see StageClient. Ownership: as InProcStageClient; the process, its channel and
-// descriptors belong to the thread.
+// A worker's death is noticed by the end of its socket, and one that is stopped or hangs is killed
+// (WorkerWatch); the client then posts DiedEvent with how it ended and its last words. The worker
+// dies with this process (die_with_parent()). Thread: see StageClient. Ownership: as
+// InProcStageClient; the process, its channel and descriptors belong to the thread.
 #pragma once
 
 #include <functional>
@@ -32,6 +32,14 @@ struct ProcessOptions {
   ChannelOptions channel;
   // From the start of the program to its first word.
   double start_timeout_s = 60;
+  // From its first word until it is loaded.
+  double load_timeout_s = 600;
+  // A worker whose pulse is still for so long is stopped, or has lost its machine: it is killed.
+  // Its pulse needs a core for microseconds, which even a crowded host gives within seconds.
+  double silence_timeout_s = 20;
+  // The longest step. Half an hour: 2048 tokens of a model of 30 billion parameters are 0.1 PFLOP,
+  // 20 minutes for one slow core; what takes longer hangs.
+  double step_timeout_s = 1800;
   // Loading goes on; false: nobody waits for it any more.
   std::function<bool(double fraction, const std::string& what)> on_progress;
   // Before ReadyEvent.

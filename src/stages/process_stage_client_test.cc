@@ -10,7 +10,9 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <atomic>
 #include <filesystem>
+#include <thread>
 
 #include "base/child_process.h"
 #include "base/dual_queue.h"
@@ -60,6 +62,7 @@ class ProcessStageClientTest : public testing::Test {
     return died ? died->cause.message() : "";
   }
 
+  std::atomic<pid_t> process_{-1};  // to be stopped
   DualQueue<StageEvent> events_{4096};
 };
 
@@ -136,6 +139,68 @@ TEST_F(ProcessStageClientTest, AWorkerThatSaysNothingIsGivenUp) {
   auto client = make("", options);
   EXPECT_THAT(cause_of_death(), HasSubstr("did not answer within 0.05 s"));
   unsetenv("TUTTI_FAKE_WORKER_SLEEPS");
+}
+
+// Issue 4: a stopped worker was waited for without end.
+TEST_F(ProcessStageClientTest, AStoppedWorkerIsKilled) {
+  for (const bool busy : {false, true}) {
+    ProcessOptions options;
+    options.silence_timeout_s = 1;
+    auto client = make("step_ms=1", options);
+    await<ReadyEvent>();
+    if (busy) {
+      StageCommand command = submit(1, 1 << 20);
+      ASSERT_TRUE(client->try_send(command));
+      await<OutputsEvent>();
+    }
+    const pid_t process = client->process_id();
+    kill(process, SIGSTOP);
+    const std::string cause = cause_of_death();
+    EXPECT_THAT(cause, HasSubstr("stage 0, replica 1 has given no sign of life for 1 s"));
+    EXPECT_EQ(kill(process, 0), -1) << "the worker lives on";
+  }
+}
+
+TEST_F(ProcessStageClientTest, AWorkerThatIsStoppedWhileItLoadsIsKilled) {
+  ProcessOptions options;
+  options.silence_timeout_s = 1;
+  options.on_progress = [this](double, const std::string&) {
+    if (const pid_t process = process_.exchange(-1); process > 0) kill(process, SIGSTOP);
+    return true;
+  };
+  auto client = make("progress gate=/nowhere/at/all", options);
+  while (client->process_id() <= 0) std::this_thread::yield();
+  process_ = client->process_id();
+  EXPECT_THAT(cause_of_death(), HasSubstr("has given no sign of life for 1 s"));
+}
+
+TEST_F(ProcessStageClientTest, AWorkerThatHangsInLoadingIsKilled) {
+  ProcessOptions options;
+  options.load_timeout_s = 1;
+  auto client = make("hang_load", options);
+  EXPECT_THAT(cause_of_death(), HasSubstr("was not loaded within 1 s"));
+}
+
+TEST_F(ProcessStageClientTest, AStepThatHangsEndsTheWorker) {
+  ProcessOptions options;
+  options.step_timeout_s = 1;
+  auto client = make("step_ms=600000", options);
+  await<ReadyEvent>();
+  StageCommand command = submit(1, 1);
+  ASSERT_TRUE(client->try_send(command));
+  EXPECT_THAT(cause_of_death(), HasSubstr("has been in the same step for 1 s"));
+}
+
+TEST_F(ProcessStageClientTest, ALongStepIsNoSilence) {
+  ProcessOptions options;
+  options.silence_timeout_s = 2.5;
+  auto client = make("step_ms=4000", options);
+  await<ReadyEvent>();
+  StageCommand command = submit(1, 1);
+  ASSERT_TRUE(client->try_send(command));
+  const auto outputs = await<OutputsEvent>();
+  ASSERT_TRUE(outputs.has_value());
+  EXPECT_TRUE(outputs->outputs[0].finished);
 }
 
 TEST_F(ProcessStageClientTest, AWorkerThatDoesNotStopIsKilled) {

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include <condition_variable>
 #include <cstdlib>
+#include <mutex>
 #include <string_view>
+#include <thread>
 
 #include "base/child_process.h"
 #include "base/log.h"
@@ -23,9 +26,29 @@ constexpr int kMostCommands = 256;
 // Reports without events, so that figures stay fresh while long prompts are computed.
 constexpr double kStatsInterval_s = 0.1;
 
+// Beats as long as the process runs, whatever its main thread does.
+class PulseThread {
+ public:
+  explicit PulseThread(const WorkerPulse& pulse)
+      : thread_([pulse](const std::stop_token& stop) {
+          set_thread_name("pulse");
+          std::mutex mutex;
+          std::condition_variable_any ended;
+          std::unique_lock lock(mutex);
+          while (!stop.stop_requested()) {
+            pulse.beat();
+            ended.wait_for(lock, stop, WorkerPulse::kInterval, [] { return false; });
+          }
+        }) {}
+
+ private:
+  std::jthread thread_;
+};
+
 class WorkerServer {
  public:
-  explicit WorkerServer(MessageChannel channel) : channel_(std::move(channel)) {}
+  explicit WorkerServer(MessageChannel channel)
+      : channel_(std::move(channel)), pulse_(channel_.pulse()), beats_(pulse_) {}
 
   Status run(const WorkerLoader& load) {
     TUTTI_ASSIGN_OR_RETURN(std::optional<ToWorker> first,
@@ -35,7 +58,9 @@ class WorkerServer {
     if (!hello) return internal_error("The first message of the parent is not a hello.");
     set_thread_name(fmt::format("stage-{}-{}", hello->stage, hello->replica));
     TUTTI_RETURN_IF_ERROR(send(WorkerAccepted{getpid()}));
+    pulse_.begin_turn();
     Result<WorkerStage> stage = load_stage(*hello, load);
+    pulse_.end_turn();
     if (!stage) return report_death(std::move(stage).error());
     ReplicaCore core(StageId(hello->stage), stage->graph, std::move(stage->engine),
                      [&]() { return load_again(*hello, load, *stage); });
@@ -48,6 +73,7 @@ class WorkerServer {
   Result<WorkerStage> load_stage(const WorkerHello& hello, const WorkerLoader& load) {
     try {
       return load(hello, [this](double fraction, const std::string& what) {
+        pulse_.progress();
         return send(WorkerProgress{fraction, what}).ok() && !closed_ && !channel_.peer_has_gone();
       });
     } catch (...) {
@@ -56,11 +82,13 @@ class WorkerServer {
   }
 
   // After a sleep in which the engine was given back; nobody waits for its progress.
-  static Result<std::unique_ptr<StageEngine>> load_again(const WorkerHello& hello,
-                                                         const WorkerLoader& load,
-                                                         WorkerStage& stage) {
-    TUTTI_ASSIGN_OR_RETURN(WorkerStage again,
-                           load(hello, [](double, const std::string&) { return true; }));
+  Result<std::unique_ptr<StageEngine>> load_again(const WorkerHello& hello,
+                                                  const WorkerLoader& load, WorkerStage& stage) {
+    const auto progress = [this](double, const std::string&) {
+      pulse_.progress();
+      return true;
+    };
+    TUTTI_ASSIGN_OR_RETURN(WorkerStage again, load(hello, progress));
     stage.owner = std::move(again.owner);
     return std::move(again.engine);
   }
@@ -72,6 +100,7 @@ class WorkerServer {
       commands.clear();
       TUTTI_RETURN_IF_ERROR(take_commands(core, commands));
       if (closed_) break;
+      pulse_.begin_turn();
       OutputsEvent outputs;
       for (StageCommand& command : commands) core.apply(std::move(command), outputs.outputs);
       Status status;
@@ -82,6 +111,7 @@ class WorkerServer {
         std::visit([&](auto& event) { report.events.emplace_back(std::move(event)); }, answer);
       }
       if (!status.ok()) report.events.emplace_back(DiedEvent{status});
+      pulse_.end_turn();  // sending may wait for the parent, which is no fault of this side
       const TimePoint now = Clock::steady().now();
       if (!report.events.empty() || to_seconds(now - last_report) > kStatsInterval_s) {
         last_report = now;
@@ -150,6 +180,8 @@ class WorkerServer {
   }
 
   MessageChannel channel_;
+  const WorkerPulse pulse_;
+  const PulseThread beats_;
   WireWriter writer_;
   bool closed_ = false;
 };

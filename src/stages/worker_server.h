@@ -1,7 +1,8 @@
 // serve_worker(): the main loop of a worker process, the other end of a ProcessStageClient: load,
 // then take commands, run a step while there is work, report what came of it, sleep.
 //
-// Thread: the process's main thread, alone. It ends when the parent closes the channel or dies.
+// Thread: the process's main thread; one beside it beats the pulse that the parent feels. It ends
+// when the parent closes the channel or dies.
 #pragma once
 
 #include <functional>

@@ -1,10 +1,10 @@
 // Stages that misbehave as a word tells them to, in this process or in a worker, so that one test
 // suite holds for both: "gate=FILE fault=step_error".
 //
-// Words: fail_load, throw_load, gate=FILE (loading waits for the file), progress (reports how far),
-// words=TEXT (on stderr), exit=CODE (while loading), garbage (on the socket, after loading),
-// fault=NAME (of request 1), throwing_step, step_ms=N, tokens_per_step=N, echo (payloads come
-// back).
+// Words: fail_load, throw_load, hang_load, gate=FILE (loading waits for the file), progress
+// (reports how far), words=TEXT (on stderr), exit=CODE (while loading), garbage (on the socket,
+// after loading), fault=NAME (of request 1), throwing_step, step_ms=N, tokens_per_step=N, echo
+// (payloads come back).
 #pragma once
 
 #include <unistd.h>
@@ -116,6 +116,7 @@ inline Result<std::unique_ptr<StageEngine>> scripted_engine(int32_t stage,
   }
   if (script_has(script, "fail_load")) return not_found("The file 'x.safetensors' is missing.");
   if (script_has(script, "throw_load")) throw std::runtime_error("out of luck");
+  if (script_has(script, "hang_load")) pause();
   if (script_has(script, "progress")) report(0.5, "reading half of it");
   const std::string gate = script_value(script, "gate");
   while (!gate.empty() && !std::filesystem::exists(gate)) {
