@@ -23,6 +23,8 @@ Result<std::string> text_field(const json::object& args, std::string_view key) {
       .with_param(std::string(key));
 }
 
+Status no_adapters() { return unimplemented("This stage's model takes no adapters."); }
+
 }  // namespace
 
 LoraStore::LoraStore(const LoraTargets& targets, int32_t max_loras, int32_t max_rank)
@@ -46,8 +48,14 @@ Status LoraStore::unknown(const std::string& name) const {
 }
 
 size_t LoraStore::num_retired() {
-  std::erase_if(retired_, [](const auto& adapter) { return adapter.expired(); });
+  std::erase_if(retired_, [](const Retired& retired) { return retired.adapter.expired(); });
   return retired_.size();
+}
+
+void LoraStore::retire_last() {
+  Entry& entry = entries_.back();
+  if (entry.in_use()) retired_.push_back({entry.name, entry.path, entry.adapter});
+  entries_.pop_back();
 }
 
 Status LoraStore::make_room() {
@@ -66,14 +74,15 @@ Status LoraStore::make_room() {
 }
 
 Status LoraStore::add(const std::string& name, const std::string& path) {
-  if (targets_.maps.empty()) return unimplemented("This stage's model takes no adapters.");
+  if (targets_.maps.empty()) return no_adapters();
   if (name.empty() || path.empty()) {
     const char* missing = name.empty() ? "lora_name" : "lora_path";
     return invalid_argument(
                fmt::format("`{}` is empty; an adapter has a name and a directory.", missing))
         .with_param(missing);
   }
-  if (const Entry* known = find(name)) {
+  const Entry* known = find(name);
+  if (known != nullptr && known->added) {
     if (known->path == path) return {};
     return Status(
                StatusCode::kAlreadyExists,
@@ -85,16 +94,17 @@ Status LoraStore::add(const std::string& name, const std::string& path) {
   // Read first: an adapter that cannot be used drives no other out.
   TUTTI_ASSIGN_OR_RETURN(std::shared_ptr<const LoraAdapter> adapter,
                          read_lora(path, targets_, max_rank_));
+  // Read for a request that was accepted when the name meant something else.
+  if (known != nullptr) retire_last();
   TUTTI_RETURN_IF_ERROR(make_room());
-  entries_.push_back({name, path, std::move(adapter), false});
+  entries_.push_back({name, path, std::move(adapter), true, false});
   return {};
 }
 
 Status LoraStore::remove(const std::string& name) {
   Entry* entry = find(name);
   if (entry == nullptr) return unknown(name);
-  if (entry->in_use()) retired_.emplace_back(entry->adapter);
-  entries_.pop_back();
+  retire_last();
   return {};
 }
 
@@ -107,11 +117,24 @@ Status LoraStore::pin(const std::string& name) {
 
 Result<std::shared_ptr<const LoraAdapter>> LoraStore::use(const std::string& name,
                                                           const std::string& path) {
-  if (find(name) == nullptr) {
-    if (path.empty()) return unknown(name);
-    TUTTI_RETURN_IF_ERROR(add(name, path));
+  const Entry* known = find(name);
+  if (known != nullptr && (path.empty() || known->path == path)) return known->adapter;
+  if (path.empty()) return unknown(name);
+  if (targets_.maps.empty()) return no_adapters();
+  for (const Retired& retired : retired_) {
+    if (retired.name != name || retired.path != path) continue;
+    if (auto adapter = retired.adapter.lock()) return adapter;
   }
-  return entries_.back().adapter;
+  TUTTI_ASSIGN_OR_RETURN(std::shared_ptr<const LoraAdapter> adapter,
+                         read_lora(path, targets_, max_rank_));
+  const bool name_is_free = known == nullptr;
+  TUTTI_RETURN_IF_ERROR(make_room());
+  if (name_is_free) {
+    entries_.push_back({name, path, adapter, false, false});
+  } else {
+    retired_.push_back({name, path, adapter});
+  }
+  return adapter;
 }
 
 std::string LoraStore::list() const {

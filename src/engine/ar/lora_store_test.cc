@@ -81,6 +81,38 @@ TEST_F(LoraStoreTest, ARemovedOneLivesUntilItsLastUser) {
   EXPECT_EQ(add("c"), "true");
 }
 
+// Issue 4: requests went on with whatever had their adapter's name by then.
+TEST_F(LoraStoreTest, ARequestKeepsTheAdapterThatItWasAcceptedWith) {
+  const testing::TempFolder copy;
+  std::filesystem::copy(folder_.path(), copy.path(),
+                        std::filesystem::copy_options::overwrite_existing);
+  add("a");
+  const auto first = store_.use("a", folder_.path()).value();
+  EXPECT_EQ(control("remove_lora", "a", false), "true");
+  ASSERT_TRUE(store_.add("a", copy.path()).ok());
+  EXPECT_EQ(store_.use("a", folder_.path()).value(), first) << "it is still in memory";
+  const auto second = store_.use("a", copy.path()).value();
+  EXPECT_NE(second, first);
+  EXPECT_EQ(store_.use("a", "").value(), second);
+}
+
+TEST_F(LoraStoreTest, ARequestOfARemovedAdapterDoesNotTakeTheName) {
+  const testing::TempFolder copy;
+  std::filesystem::copy(folder_.path(), copy.path(),
+                        std::filesystem::copy_options::overwrite_existing);
+  add("a");
+  EXPECT_EQ(control("remove_lora", "a", false), "true");
+  auto late = store_.use("a", folder_.path()).value();
+  ASSERT_TRUE(store_.add("a", copy.path()).ok());
+  const auto owner = store_.use("a", copy.path()).value();
+  EXPECT_NE(owner, late);
+  // Read again for a late request, beside the name's owner, and gone with it.
+  late.reset();
+  late = store_.use("a", folder_.path()).value();
+  EXPECT_EQ(names(), (Names{"a"}));
+  EXPECT_THAT(add("b"), HasSubstr("All 2 places")) << "a late one takes a place, too";
+}
+
 TEST_F(LoraStoreTest, WrongCalls) {
   add("a");
   EXPECT_EQ(add("a"), "true") << "the same again";
