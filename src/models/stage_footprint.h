@@ -20,7 +20,7 @@ struct StepLimits {
 struct StageFootprint {
   // Weights that stay in the checkpoint's pages; shared by all replicas of a host.
   int64_t mapped_weight_bytes = 0;
-  // Weights that are converted, repacked or drawn; each replica has its own.
+  // Weights that are converted, repacked or drawn; shared by the replicas of a process.
   int64_t copied_weight_bytes = 0;
   // Scratch of the largest step. The steps of a device share it: they run one at a time.
   int64_t workspace_bytes = 0;

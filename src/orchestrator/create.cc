@@ -77,6 +77,9 @@ Result<std::unique_ptr<AsyncOmniEngine>> create_engine(const std::string& model,
   parts.pipeline = context->plan.pipeline;
   parts.epoch = context->epoch;
   parts.devices = [context] { return std::vector{device_info(*context->executor)}; };
+  parts.check_added_replica = [context](int32_t stage, int32_t num_replicas) {
+    return context->plan.memory.check_added(stage, num_replicas);
+  };
   const auto num_stages = static_cast<int32_t>(resolved.stages.size());
   for (int32_t stage = 0; stage < num_stages; ++stage) {
     const StageOptions& of_stage = resolved.stages[stage];

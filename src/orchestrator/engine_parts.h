@@ -42,6 +42,8 @@ struct EngineParts {
   InProcOptions replica_options;
   // Figures of the devices that the stages run on; may be empty.
   std::function<std::vector<DeviceInfo>()> devices;
+  // Whether a replica more than `num_replicas` of a stage may be added; may be empty: always.
+  std::function<Status(int32_t stage, int32_t num_replicas)> check_added_replica;
   // Zero of every time that messages carry; the loaders' engines must count from the same.
   TimePoint epoch = Clock::steady().now();
 };

@@ -83,6 +83,16 @@ StageMemory stage_memory(const StageFootprint& print, const EngineConfig& config
   return out;
 }
 
+// A length beyond the model's is cut, and shown so.
+void cut_length(const ArModelInfo& info, EngineConfig& config, size_t s) {
+  std::optional<int32_t>& length = config.options.stages[s].max_model_len;
+  if (!length || *length <= info.max_model_len) return;
+  Setting& shown = config.stages[s]["max_model_len"];
+  shown.note = fmt::format("{} is more than the model has", *length);
+  length = static_cast<int32_t>(info.max_model_len);
+  shown.value = std::to_string(*length);
+}
+
 // A stage's share of the memory, less what is not its KV cache, becomes its KV cache.
 Status size_by_share(const StageFootprint& print, int64_t device_bytes, EngineConfig& config,
                      size_t s) {
@@ -106,12 +116,13 @@ Status size_by_share(const StageFootprint& print, int64_t device_bytes, EngineCo
 }
 
 DeviceMemory device_memory(const std::string& device, const std::vector<StageMemory>& stages,
-                           const HostMemory& memory) {
+                           const HostMemory& memory, bool given) {
   DeviceMemory out{.device = device,
                    .needed_bytes = 0,
                    .available_bytes = memory.available_bytes,
                    .workspace_bytes = 0,
-                   .limit = memory.limit};
+                   .limit = memory.limit,
+                   .limit_is_given = given};
   for (const StageMemory& stage : stages) {
     if (stage.device != device) continue;
     out.needed_bytes += stage.total_bytes();
@@ -128,8 +139,14 @@ DeviceMemory device_memory(const std::string& device, const std::vector<StageMem
 }  // namespace
 
 int64_t StageMemory::total_bytes() const {
-  return mapped_weight_bytes +
-         num_replicas * (copied_weight_bytes + kv_cache_bytes + state_bytes + mm_cache_bytes);
+  const int32_t copies = worker_process ? num_replicas : 1;
+  return mapped_weight_bytes + copies * copied_weight_bytes +
+         num_replicas * (kv_cache_bytes + state_bytes + mm_cache_bytes);
+}
+
+int64_t StageMemory::replica_bytes() const {
+  return kv_cache_bytes + state_bytes + mm_cache_bytes +
+         (worker_process ? copied_weight_bytes + workspace_bytes : 0);
 }
 
 HostMemory host_memory() {
@@ -168,13 +185,15 @@ Result<MemoryPlan> plan_memory(const Pipeline& pipeline, const LoadOptions& load
                             .max_num_batched_tokens = *stage.max_num_batched_tokens,
                             .num_threads = num_threads}));
     TUTTI_RETURN_IF_ERROR(size_by_share(print, memory.available_bytes, config, s));
+    if (print.ar) cut_length(*print.ar, config, s);
     plan.stages.push_back(stage_memory(print, config, s));
     if (std::ranges::find(devices, stage.devices) == devices.end()) {
       devices.push_back(stage.devices);
     }
   }
   for (const std::string& device : devices) {
-    plan.devices.push_back(device_memory(device, plan.stages, memory));
+    plan.devices.push_back(
+        device_memory(device, plan.stages, memory, options.device_memory_bytes > 0));
   }
   return plan;
 }
@@ -200,6 +219,26 @@ std::string MemoryPlan::table() const {
                        human(device.needed_bytes), human(device.available_bytes), device.limit);
   }
   return out;
+}
+
+Status MemoryPlan::check_added(int32_t stage, int32_t num_replicas) const {
+  const StageMemory& of_stage = stages[static_cast<size_t>(stage)];
+  const auto device = std::ranges::find(devices, of_stage.device, &DeviceMemory::device);
+  int64_t available = 0;
+  std::string limit;
+  if (device->limit_is_given) {
+    const int64_t more = int64_t{num_replicas} - of_stage.num_replicas;
+    available = device->available_bytes - device->needed_bytes - more * of_stage.replica_bytes();
+    limit = "left of device_memory_bytes";
+  } else {
+    HostMemory memory = host_memory();
+    available = memory.available_bytes;
+    limit = std::move(memory.limit);
+  }
+  if (of_stage.replica_bytes() <= available) return {};
+  return resource_exhausted(fmt::format(
+      "A further replica of stage {} ({}) needs {} and has {} ({}).", stage, of_stage.name,
+      human(of_stage.replica_bytes()), human(std::max<int64_t>(0, available)), limit));
 }
 
 Status MemoryPlan::check() const {

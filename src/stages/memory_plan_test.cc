@@ -84,20 +84,22 @@ TEST_F(PlanOfTheTinyModel, ConvertedWeightsAreCopies) {
   EXPECT_EQ(good_plan(options).stages[0].mapped_weight_bytes, 0);
 }
 
-TEST_F(PlanOfTheTinyModel, ReplicasMultiplyAllButMappedWeights) {
+TEST_F(PlanOfTheTinyModel, ReplicasMultiplyAllButWeights) {
   EngineOptions options;
+  options.dtype = "float32";  // converted once, shared by the process's replicas
   const MemoryPlan one = good_plan(options);
   options.stage_overrides = {"0.num_replicas=3"};
   const MemoryPlan three = good_plan(options);
   const StageMemory& thinker = one.stages[0];
   EXPECT_EQ(three.stages[0].total_bytes() - thinker.total_bytes(),
-            2 * (thinker.copied_weight_bytes + thinker.kv_cache_bytes + thinker.mm_cache_bytes));
+            2 * (thinker.kv_cache_bytes + thinker.mm_cache_bytes));
+  EXPECT_GT(thinker.copied_weight_bytes, 0);
   EXPECT_EQ(three.devices[0].workspace_bytes, one.devices[0].workspace_bytes)
       << "steps of a device run one at a time";
   options.stage_overrides.emplace_back("0.worker_process=true");
   EXPECT_EQ(good_plan(options).devices[0].needed_bytes - three.devices[0].needed_bytes,
-            3 * thinker.workspace_bytes + good_plan(options).devices[0].workspace_bytes -
-                three.devices[0].workspace_bytes);
+            2 * thinker.copied_weight_bytes + 3 * thinker.workspace_bytes +
+                good_plan(options).devices[0].workspace_bytes - three.devices[0].workspace_bytes);
 }
 
 TEST_F(PlanOfTheTinyModel, TheCacheIsNoLargerThanItsUse) {
@@ -148,6 +150,35 @@ TEST_F(PlanOfTheTinyModel, AShareOfTheMemoryBecomesTheCache) {
       HasSubstr("`gpu_memory_utilization` of stage 0 (thinker) is 0.0001, which is 214.7 KB"));
   options.stage_overrides.emplace_back("0.kv_cache_memory_bytes=4096");
   EXPECT_TRUE(plan(options).ok()) << "an explicit size wins over a share";
+}
+
+// Issue 4: it was cut silently.
+TEST_F(PlanOfTheTinyModel, ALengthBeyondTheModelsIsShownAsWhatItIs) {
+  EngineOptions options;
+  options.max_model_len = 100'000'000;
+  good_plan(options);
+  EXPECT_LT(*config_.options.stages[0].max_model_len, 100'000'000);
+  EXPECT_THAT(engine_config_yaml(config_), HasSubstr("100000000 is more than the model has"));
+  options.max_model_len = 64;
+  good_plan(options);
+  EXPECT_EQ(*config_.options.stages[0].max_model_len, 64);
+}
+
+// Issue 4: add_replica went ahead whatever was left.
+TEST_F(PlanOfTheTinyModel, AFurtherReplicaMustFit) {
+  EngineOptions options;
+  options.worker_processes = true;
+  const int64_t needed = good_plan(options).devices[0].needed_bytes;
+  const int64_t one = good_plan(options).stages[0].replica_bytes();
+  options.device_memory_bytes = needed + one;
+  const MemoryPlan plan = good_plan(options);
+  EXPECT_TRUE(plan.check_added(0, 1).ok());
+  const Status full = plan.check_added(0, 2);
+  EXPECT_EQ(full.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(full.message(), HasSubstr("A further replica of stage 0 (thinker) needs "));
+  EXPECT_THAT(full.message(), HasSubstr("left of device_memory_bytes"));
+  options.device_memory_bytes = 0;
+  EXPECT_TRUE(good_plan(options).check_added(2, 1).ok()) << "there is room on this machine";
 }
 
 TEST(HostMemory, LeavesAReserve) {

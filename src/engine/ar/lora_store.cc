@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <filesystem>
 
 #include "base/strings.h"
+#include "weights/weight_loader.h"
 
 namespace tutti::ar {
 
@@ -21,6 +23,20 @@ Result<std::string> text_field(const json::object& args, std::string_view key) {
   return invalid_argument(
              fmt::format("`{}` is {}; it must be a string.", key, json::serialize(*value)))
       .with_param(std::string(key));
+}
+
+// Adapters are no part of the memory plan, which would have to reserve the most they may come to.
+Status check_memory(const std::string& path) {
+  std::error_code error;
+  const auto file =
+      std::filesystem::file_size(std::filesystem::path(path) / "adapter_model.safetensors", error);
+  if (error) return {};                                 // read_lora() says what is wrong
+  const double needed = 2 * static_cast<double>(file);  // F16 becomes F32
+  const auto available = static_cast<double>(available_host_bytes());
+  if (needed <= available) return {};
+  return resource_exhausted(fmt::format("The adapter in '{}' may need {}; available are {}.", path,
+                                        human_bytes(needed), human_bytes(available)))
+      .with_param("lora_path");
 }
 
 Status no_adapters() { return unimplemented("This stage's model takes no adapters."); }
@@ -91,6 +107,7 @@ Status LoraStore::add(const std::string& name, const std::string& path) {
                            name, known->path, path))
         .with_param("lora_path");
   }
+  TUTTI_RETURN_IF_ERROR(check_memory(path));
   // Read first: an adapter that cannot be used drives no other out.
   TUTTI_ASSIGN_OR_RETURN(std::shared_ptr<const LoraAdapter> adapter,
                          read_lora(path, targets_, max_rank_));
@@ -125,9 +142,10 @@ Result<std::shared_ptr<const LoraAdapter>> LoraStore::use(const std::string& nam
     if (retired.name != name || retired.path != path) continue;
     if (auto adapter = retired.adapter.lock()) return adapter;
   }
+  const bool name_is_free = known == nullptr;
+  TUTTI_RETURN_IF_ERROR(check_memory(path));
   TUTTI_ASSIGN_OR_RETURN(std::shared_ptr<const LoraAdapter> adapter,
                          read_lora(path, targets_, max_rank_));
-  const bool name_is_free = known == nullptr;
   TUTTI_RETURN_IF_ERROR(make_room());
   if (name_is_free) {
     entries_.push_back({name, path, adapter, false, false});

@@ -25,6 +25,15 @@ class LoraStoreTest : public ::testing::Test {
     if (!result) return "unknown method";
     return result->ok() ? result->value() : result->error().message();
   }
+  // The same adapter elsewhere.
+  std::string copy_adapter() {
+    const std::filesystem::path copy = folder_.path() / "copy";
+    std::filesystem::create_directory(copy);
+    for (const char* file : {"adapter_config.json", "adapter_model.safetensors"}) {
+      std::filesystem::copy_file(folder_.path() / file, copy / file);
+    }
+    return copy;
+  }
   std::string add(const std::string& name) { return control("add_lora", name); }
   std::vector<std::string> names() {
     std::vector<std::string> found;
@@ -83,34 +92,39 @@ TEST_F(LoraStoreTest, ARemovedOneLivesUntilItsLastUser) {
 
 // Issue 4: requests went on with whatever had their adapter's name by then.
 TEST_F(LoraStoreTest, ARequestKeepsTheAdapterThatItWasAcceptedWith) {
-  const testing::TempFolder copy;
-  std::filesystem::copy(folder_.path(), copy.path(),
-                        std::filesystem::copy_options::overwrite_existing);
+  const std::string copy = copy_adapter();
   add("a");
   const auto first = store_.use("a", folder_.path()).value();
   EXPECT_EQ(control("remove_lora", "a", false), "true");
-  ASSERT_TRUE(store_.add("a", copy.path()).ok());
+  ASSERT_TRUE(store_.add("a", copy).ok());
   EXPECT_EQ(store_.use("a", folder_.path()).value(), first) << "it is still in memory";
-  const auto second = store_.use("a", copy.path()).value();
+  const auto second = store_.use("a", copy).value();
   EXPECT_NE(second, first);
   EXPECT_EQ(store_.use("a", "").value(), second);
 }
 
 TEST_F(LoraStoreTest, ARequestOfARemovedAdapterDoesNotTakeTheName) {
-  const testing::TempFolder copy;
-  std::filesystem::copy(folder_.path(), copy.path(),
-                        std::filesystem::copy_options::overwrite_existing);
+  const std::string copy = copy_adapter();
   add("a");
   EXPECT_EQ(control("remove_lora", "a", false), "true");
   auto late = store_.use("a", folder_.path()).value();
-  ASSERT_TRUE(store_.add("a", copy.path()).ok());
-  const auto owner = store_.use("a", copy.path()).value();
+  ASSERT_TRUE(store_.add("a", copy).ok());
+  const auto owner = store_.use("a", copy).value();
   EXPECT_NE(owner, late);
   // Read again for a late request, beside the name's owner, and gone with it.
   late.reset();
   late = store_.use("a", folder_.path()).value();
   EXPECT_EQ(names(), (Names{"a"}));
   EXPECT_THAT(add("b"), HasSubstr("All 2 places")) << "a late one takes a place, too";
+}
+
+TEST_F(LoraStoreTest, AnAdapterLargerThanTheMemoryIsRefused) {
+  const std::string copy = copy_adapter();
+  // A hole: no disk is this large either.
+  std::filesystem::resize_file(copy + "/adapter_model.safetensors", uintmax_t{1} << 43);
+  const Status refused = store_.add("a", copy);
+  EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(refused.message(), HasSubstr("may need 17.6 TB; available are"));
 }
 
 TEST_F(LoraStoreTest, WrongCalls) {
