@@ -97,7 +97,7 @@ void InProcStageClient::run(const std::shared_ptr<Shared>& shared) {
     if (!engine) {
       s.die(std::move(engine).error());
     } else {
-      ReplicaCore core(s.stage, s.graph, std::move(engine).value(), s.factory);
+      ReplicaCore core(s.stage, s.replica, s.graph, std::move(engine).value(), s.factory);
       s.publish(core.stats());
       s.post(ReadyEvent{});
       serve(s, core);

@@ -3,6 +3,10 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 
 #include "base/strings.h"
 #include "stages/replica_core.h"
@@ -75,6 +79,8 @@ Result<std::string> ReplicaCore::call(const RpcCommand& command) {
       if (auto result = engine_->control(command.method, command.args_json)) return *result;
       for (std::string& name : engine_->control_methods()) names.push_back(std::move(name));
     }
+    // Its engine may well know the method.
+    if (!engine_) return check_awake();
     return not_found(fmt::format("The control method '{}' is unknown; this stage has: {}.",
                                  command.method, join(names)));
   } catch (...) {
@@ -160,7 +166,8 @@ Result<std::string> ReplicaCore::wake_up(const json::object&) {
   return null_result();
 }
 
-// path: where stop_profile writes; without it, it answers with the profile itself.
+// path: where stop_profile writes, with the stage and the replica in the file's name, since all
+// replicas are given the same; without it, it answers with the profile itself.
 Result<std::string> ReplicaCore::start_profile(const json::object& args) {
   constexpr size_t kMostEvents = 200'000;
   if (profile_)
@@ -172,7 +179,17 @@ Result<std::string> ReplicaCore::start_profile(const json::object& args) {
                                           json::serialize(*path)))
           .with_param("path");
     }
-    profile_path_ = std::string(path->as_string());
+    std::filesystem::path file(std::string(path->as_string()));
+    const std::string extension = file.extension().string();
+    file.replace_filename(
+        fmt::format("{}-stage{}-replica{}{}", file.stem().string(), stage_, replica_, extension));
+    // Now, not when the steps have been recorded.
+    if (!std::ofstream(file, std::ios::app)) {
+      return invalid_argument(fmt::format("The file '{}' cannot be written: {}.", file.string(),
+                                          std::strerror(errno)))
+          .with_param("path");
+    }
+    profile_path_ = file.string();
   }
   profile_ = std::make_unique<TraceRecorder>(kMostEvents, Clock::steady().now());
   profile_->set_enabled(true);

@@ -35,9 +35,10 @@ Status status_of_current_exception(const std::string& what_failed) {
   }
 }
 
-ReplicaCore::ReplicaCore(StageId stage, std::shared_ptr<const StageGraph> graph,
+ReplicaCore::ReplicaCore(StageId stage, ReplicaId replica, std::shared_ptr<const StageGraph> graph,
                          std::unique_ptr<StageEngine> engine, StageEngineFactory factory)
     : stage_(stage.value),
+      replica_(replica.value),
       graph_(std::move(graph)),
       engine_(std::move(engine)),
       factory_(std::move(factory)) {}
@@ -101,6 +102,10 @@ void ReplicaCore::apply(StageCommand command, std::vector<StageOutput>& outputs)
     status = status_of_current_exception("Taking input");
   }
   if (status.ok()) return;
+  // Callers know their prompt, and no inner stage's: its name has to be there.
+  if (!graph_->spec(stage_).sources.empty()) {
+    status = Status(status).with_context(graph_->describe(stage_));
+  }
   // The engine may or may not have kept it; unknown keys are ignored.
   if (engine_) engine_->abort(key);
   outputs.push_back(failed_output(key, std::move(status)));

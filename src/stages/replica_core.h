@@ -29,7 +29,7 @@ using StageEngineFactory = std::function<Result<std::unique_ptr<StageEngine>>()>
 class ReplicaCore {
  public:
   // factory: makes the engine again after a sleep of level 2; without it there is none.
-  ReplicaCore(StageId stage, std::shared_ptr<const StageGraph> graph,
+  ReplicaCore(StageId stage, ReplicaId replica, std::shared_ptr<const StageGraph> graph,
               std::unique_ptr<StageEngine> engine, StageEngineFactory factory = {});
 
   // Failures of the command's sequence are appended to `outputs`.
@@ -70,6 +70,7 @@ class ReplicaCore {
   void record_step(const StepReport& step);
 
   const int32_t stage_;
+  const int32_t replica_;
   const std::shared_ptr<const StageGraph> graph_;
   std::unique_ptr<StageEngine> engine_;  // null: asleep at level 2
   const StageEngineFactory factory_;

@@ -19,9 +19,9 @@ class ReplicaCoreTest : public ::testing::Test {
   void make(StageEngineFactory factory = {}) {
     auto graph = StageGraph::build({fake::fake_spec("thinker", {}, "text")});
     ASSERT_TRUE(graph.ok());
-    core_ = std::make_unique<ReplicaCore>(StageId(0), std::make_shared<const StageGraph>(*graph),
-                                          std::make_unique<fake::FakeStageEngine>(0, true),
-                                          std::move(factory));
+    core_ = std::make_unique<ReplicaCore>(
+        StageId(0), ReplicaId(3), std::make_shared<const StageGraph>(*graph),
+        std::make_unique<fake::FakeStageEngine>(0, true), std::move(factory));
   }
   void SetUp() override { make(); }
 
@@ -125,6 +125,10 @@ TEST_F(ReplicaCoreTest, TheDeepestSleepMakesTheEngineAgain) {
   core_->apply(AbortCommand{RequestKey(1)}, outputs);
   EXPECT_EQ(core_->take_answers().size(), 1u);
   EXPECT_TRUE(call("stats").ok());
+  // Not "unknown": the engine that would know it is away.
+  EXPECT_EQ(error("add_lora", R"({"lora_name": "a", "lora_path": "/a"})"),
+            "The replica of stage 0 (thinker) sleeps (level 2); wake_up lets it take requests "
+            "again.");
   EXPECT_EQ(error("wake_up"), "The weights are gone.");
   fails = false;
   ASSERT_TRUE(call("wake_up").ok());
@@ -171,15 +175,21 @@ TEST_F(ReplicaCoreTest, AProfileGoesToTheFileThatItsBeginningNames) {
   ASSERT_TRUE(call("start_profile", R"({"path": ")" + path + R"("})").ok());
   submit(1, 3);
   run();
-  EXPECT_EQ(call("stop_profile").value(), "\"" + path + "\"");
-  std::ifstream in(path);
+  // All replicas are given the same name, and each writes a file of its own.
+  const std::string written =
+      std::filesystem::temp_directory_path() /
+      ("tutti-profile-" + std::to_string(getpid()) + "-stage0-replica3.json");
+  EXPECT_EQ(call("stop_profile").value(), "\"" + written + "\"");
+  std::ifstream in(written);
   std::stringstream text;
   text << in.rdbuf();
-  std::filesystem::remove(path);
+  std::filesystem::remove(written);
   EXPECT_GT(events_of(text.str())["step"], 0);
 
-  ASSERT_TRUE(call("start_profile", R"({"path": "/no/such/directory/profile.json"})").ok());
-  EXPECT_NE(error("stop_profile").find("/no/such/directory/profile.json"), std::string::npos);
+  EXPECT_EQ(error("start_profile", R"({"path": "/no/such/directory/profile.json"})"),
+            "The file '/no/such/directory/profile-stage0-replica3.json' cannot be written: No such "
+            "file or directory.");
+  EXPECT_EQ(error("stop_profile"), "No profile is being recorded; start_profile begins one.");
 }
 
 }  // namespace

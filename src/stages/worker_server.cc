@@ -62,8 +62,8 @@ class WorkerServer {
     Result<WorkerStage> stage = load_stage(*hello, load);
     pulse_.end_turn();
     if (!stage) return report_death(std::move(stage).error());
-    ReplicaCore core(StageId(hello->stage), stage->graph, std::move(stage->engine),
-                     [&]() { return load_again(*hello, load, *stage); });
+    ReplicaCore core(StageId(hello->stage), ReplicaId(hello->replica), stage->graph,
+                     std::move(stage->engine), [&]() { return load_again(*hello, load, *stage); });
     TUTTI_RETURN_IF_ERROR(send(WorkerLoaded{stage->max_prompt_tokens, core.stats()}));
     const Status status = serve(core);
     return status;

@@ -16,7 +16,7 @@ bool SimStageClient::try_send(StageCommand& command) {
 void SimStageClient::load() {
   const bool entry = setup_.graph->spec(setup_.stage.value).sources.empty();
   core_ = std::make_unique<ReplicaCore>(
-      setup_.stage, setup_.graph,
+      setup_.stage, setup_.replica, setup_.graph,
       std::make_unique<fake::FakeStageEngine>(setup_.stage.value, entry, setup_.engine));
   post(ReadyEvent{});
 }
