@@ -26,6 +26,9 @@ struct ReplicaInfo {
 
 struct StagePoolInfo {
   int32_t stage_id = 0;
+  // As callers have asked for: `pause`, `sleep`. 0: awake.
+  bool paused = false;
+  int32_t sleep_level = 0;
   std::vector<ReplicaInfo> replicas;
 };
 

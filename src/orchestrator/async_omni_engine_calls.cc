@@ -137,6 +137,10 @@ void AsyncOmniEngineImpl::collective_rpc_async(
 Result<int32_t> AsyncOmniEngineImpl::change_replicas(ReplicaMessage message, double timeout_s) {
   TUTTI_RETURN_IF_ERROR(check_timeout(timeout_s));
   TUTTI_RETURN_IF_ERROR(check_stage("stage_id", message.stage_id));
+  if (!message.remove && parts_.check_added_replica) {
+    const auto now = static_cast<int32_t>(stage_pools()[message.stage_id].replicas.size());
+    TUTTI_RETURN_IF_ERROR(parts_.check_added_replica(message.stage_id, now));
+  }
   TUTTI_ASSIGN_OR_RETURN(RpcOutput answer, calls_.call(in_seconds(timeout_s), [&](uint64_t ticket) {
     message.ticket = ticket;
     return post(message);
@@ -149,7 +153,17 @@ Result<int32_t> AsyncOmniEngineImpl::add_replica(int32_t stage_id, double timeou
 }
 
 Status AsyncOmniEngineImpl::remove_replica(int32_t stage_id, int32_t replica_id, double timeout_s) {
-  return change_replicas({.stage_id = stage_id, .remove = replica_id}, timeout_s).status();
+  Status status = change_replicas({.stage_id = stage_id, .remove = replica_id}, timeout_s).status();
+  if (status.code() != StatusCode::kDeadlineExceeded) return status;
+  const StagePool& pool = *pools_[stage_id];
+  if (replica_id < 0 || replica_id >= pool.size()) return status;
+  const StageReplica& replica = pool.replica(ReplicaId(replica_id));
+  if (replica.state() != ReplicaState::kDraining) return status;
+  const int64_t left = replica.outstanding();
+  return deadline_exceeded(fmt::format(
+      "Replica {} of {} takes no new requests and goes when those that it has have ended; {} {} "
+      "left after {} s.",
+      replica_id, graph_->describe(stage_id), left, left == 1 ? "is" : "are", timeout_s));
 }
 
 }  // namespace tutti

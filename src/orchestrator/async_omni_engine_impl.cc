@@ -161,6 +161,7 @@ Status AsyncOmniEngineImpl::start(const EngineOptions& options) {
           .max_retries = options.max_retries,
           .max_pending_updates = options.max_pending_updates,
           .max_audio_s = options.max_audio_s,
+          .max_loras = static_cast<size_t>(std::max(options.max_loras, 0)),
           .on_replica_state =
               [monitor](StageId stage, ReplicaId, ReplicaState state, const Status& cause) {
                 monitor->on_replica_state(stage, state, cause);
@@ -217,7 +218,10 @@ std::thread::native_handle_type AsyncOmniEngineImpl::orchestrator_thread() const
 std::vector<StagePoolInfo> AsyncOmniEngineImpl::stage_pools() const {
   std::vector<StagePoolInfo> infos;
   for (int32_t s = 0; s < graph_->size(); ++s) {
-    StagePoolInfo info{.stage_id = s, .replicas = {}};
+    StagePoolInfo info{.stage_id = s,
+                       .paused = pools_[s]->paused(),
+                       .sleep_level = pools_[s]->sleep_level(),
+                       .replicas = {}};
     for (int32_t r = 0; r < pools_[s]->size(); ++r) {
       const StageReplica& replica = pools_[s]->replica(ReplicaId(r));
       if (replica.state() == ReplicaState::kRemoved) continue;
@@ -260,8 +264,11 @@ Result<StageRuntimeInfo> AsyncOmniEngineImpl::get_stage_metadata(int32_t stage_i
 
 std::vector<int32_t> AsyncOmniEngineImpl::replica_ids(int32_t stage) const {
   std::vector<int32_t> ids;
-  const std::vector<StagePoolInfo> pools = stage_pools();
-  for (const ReplicaInfo& replica : pools[stage].replicas) ids.push_back(replica.replica_id);
+  for (int32_t r = 0; r < pools_[stage]->size(); ++r) {
+    const ReplicaState state = pools_[stage]->replica(ReplicaId(r)).state();
+    // One that drains takes no new requests; one that restarts will.
+    if (state != ReplicaState::kRemoved && state != ReplicaState::kDraining) ids.push_back(r);
+  }
   return ids;
 }
 

@@ -132,8 +132,13 @@ TEST_F(ControlTest, RemoveReplicaWaitsForItsRequests) {
   ASSERT_TRUE(engine_->add_request(request("a", 5)).ok());
   gate->wait_for(1);
   ASSERT_EQ(engine_->add_replica(1, 30).value(), 1);
-  EXPECT_EQ(engine_->remove_replica(1, 0, 0.02).code(), StatusCode::kDeadlineExceeded);
+  const Status drains = engine_->remove_replica(1, 0, 0.02);
+  EXPECT_EQ(drains.code(), StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(drains.message(), HasSubstr("when those that it has have ended; 1 is left"));
   EXPECT_EQ(engine_->stage_pools()[1].replicas[0].state, "draining");
+  AddRequest late = request("late", 5);
+  late.data_parallel_rank = 0;
+  expect_refused(late, "`data_parallel_rank` is 0; stage 1 (talker) has: 1.", "data_parallel_rank");
   gate->open();
   EXPECT_EQ(read_until_end("a").finish_reason, FinishReason::kStop);
   while (engine_->stage_pools()[1].replicas.size() > 1) std::this_thread::yield();

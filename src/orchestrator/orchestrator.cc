@@ -18,7 +18,7 @@ Orchestrator::Orchestrator(std::shared_ptr<const StageGraph> graph, const StageP
       clock_(clock),
       options_(std::move(options)),
       life_(*graph_, pools_, answers_, timers_, clock_),
-      rpc_(*graph_, pools_, answers_, timers_),
+      rpc_(*graph_, pools_, answers_, timers_, options_.max_loras),
       abort_calls_(answers_),
       now_(clock_.now()),
       waiting_(static_cast<size_t>(graph_->size())) {}
@@ -67,7 +67,14 @@ std::optional<TimePoint> Orchestrator::next_timer() const {
 
 void Orchestrator::on(RequestsReadyMessage) { has_room_ = true; }
 
-void Orchestrator::on(RpcMessage message) { rpc_.call(std::move(message)); }
+void Orchestrator::on(RpcMessage message) {
+  if (message.method == "sleep") {
+    if (Status busy = check_idle(message.stage_ids); !busy.ok()) {
+      return answers_.emit(RpcAnswer{message.ticket, std::move(busy), {}});
+    }
+  }
+  rpc_.call(std::move(message));
+}
 
 void Orchestrator::on(OutputRoomMessage) {
   outputs_.flush();

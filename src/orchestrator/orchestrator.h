@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -50,6 +51,8 @@ struct OrchestratorOptions {
   int32_t max_pending_updates = 64;
   // Seconds of audio of one stage of a request, which ends there with kLength; 0: no limit.
   double max_audio_s = 0;
+  // Adapters that each replica has room for.
+  size_t max_loras = 16;
   // Called when a replica has become ready or dead (with the cause).
   std::function<void(StageId, ReplicaId, ReplicaState, const Status&)> on_replica_state = {};
   // Called when a request is begun again after its replica died.
@@ -174,6 +177,8 @@ class Orchestrator {
   std::vector<RequestKey> bound_to(int32_t stage, ReplicaId replica) const;
   void lose_replica(RequestProgress& progress, int32_t stage, const Status& error);
   void remove_drained();
+  // Not OK: a live request needs one of these stages (all when empty), now or later.
+  Status check_idle(std::span<const int32_t> stages) const;
 
   void emit(RequestProgress& progress, EngineMessage message);
   std::vector<RequestKey> sorted_live() const;

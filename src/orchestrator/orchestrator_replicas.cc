@@ -32,7 +32,31 @@ void Orchestrator::on_ready(const StageEvent& event) {
   if (options_.on_replica_state) {
     options_.on_replica_state(event.stage, event.replica, ReplicaState::kReady, Status());
   }
+  rpc_.replica_ready(event.stage.value, event.replica);
   serve_waiting(event.stage.value);
+}
+
+Status Orchestrator::check_idle(std::span<const int32_t> stages) const {
+  int64_t busy = 0;
+  std::string_view first;
+  int32_t where = 0;
+  for (const RequestKey key : sorted_live()) {
+    const RequestProgress& progress = *live_.at(key);
+    for (int32_t s = 0; s < graph_->size(); ++s) {
+      const State state = progress.stages[s].state;
+      if (state == State::kNotNeeded || state == State::kFinished) continue;
+      if (!stages.empty() && std::ranges::find(stages, s) == stages.end()) continue;
+      if (busy++ == 0) {
+        first = progress.request->request_id;
+        where = s;
+      }
+      break;
+    }
+  }
+  if (busy == 0) return {};
+  return invalid_argument(fmt::format(
+      "No stage sleeps now, since {} request{} in progress; the oldest is '{}', which needs {}.",
+      busy, busy == 1 ? " is" : "s are", first, graph_->describe(where)));
 }
 
 std::vector<RequestKey> Orchestrator::bound_to(int32_t stage, ReplicaId replica) const {

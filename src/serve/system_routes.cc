@@ -54,22 +54,26 @@ void handle_model(const Services& s, HttpRequest request, HttpReplyPtr reply) {
   send_json(reply, adapter ? adapter_json(s.model, *adapter) : model_json(s.model, name));
 }
 
-// ready: all replicas; degraded: some; dead: none.
+// sleeping, paused: as asked for; else ready: all replicas; degraded: some; dead: none.
 std::string_view pool_status(const StagePoolInfo& pool) {
   const auto ready = std::count_if(pool.replicas.begin(), pool.replicas.end(),
                                    [](const ReplicaInfo& r) { return r.state == "ready"; });
   if (ready == 0) return "dead";
+  if (pool.sleep_level > 0) return "sleeping";
+  if (pool.paused) return "paused";
   return ready == static_cast<int64_t>(pool.replicas.size()) ? "ready" : "degraded";
 }
 
 void handle_health(const Services& s, HttpRequest, HttpReplyPtr reply) {
   const AsyncOmniEngine& engine = s.model.engine();
   const bool alive = engine.is_alive();
-  bool all_ready = true;
+  // The same of all stages, or degraded.
+  std::string_view common;
   json::array stages;
   for (const StagePoolInfo& pool : engine.stage_pools()) {
     const std::string_view status = pool_status(pool);
-    all_ready = all_ready && status == "ready";
+    if (common.empty()) common = status;
+    if (common != status) common = "degraded";
     json::array replicas;
     for (const ReplicaInfo& replica : pool.replicas) {
       replicas.push_back(
@@ -81,7 +85,7 @@ void handle_health(const Services& s, HttpRequest, HttpReplyPtr reply) {
                      {"status", status},
                      {"replicas", std::move(replicas)}});
   }
-  const char* status = !alive ? "dead" : all_ready ? "ready" : "degraded";
+  const std::string_view status = alive ? common : "dead";
   send_json(reply, {{"status", status}, {"stages", std::move(stages)}}, alive ? 200 : 503);
 }
 

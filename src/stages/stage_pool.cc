@@ -53,6 +53,13 @@ void StageReplica::flush() {
   while (!outbox_.empty() && client_->try_send(outbox_.front())) outbox_.pop_front();
 }
 
+bool StageReplica::drop_rpcs(uint64_t ticket) {
+  return std::erase_if(outbox_, [ticket](const StageCommand& command) {
+           const auto* rpc = std::get_if<RpcCommand>(&command);
+           return rpc != nullptr && rpc->ticket == ticket;
+         }) > 0;
+}
+
 StagePool::StagePool(ReplicaFactory factory, int32_t num_replicas, PoolOptions options)
     : factory_(std::move(factory)), options_(std::move(options)) {
   TUTTI_CHECK(num_replicas >= 1 && num_replicas <= kMaxReplicas, "1 to 64 replicas");

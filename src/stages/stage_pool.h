@@ -1,10 +1,10 @@
 // StagePool: one logical stage: its replicas, their life cycle and the router in front of them.
 //
-// Thread: the orchestrator's, except size(), has_live_replica() and of a replica state(),
-// outstanding() and stats(), which any thread may call; stop() and join() when the orchestrator has
-// ended. Owns the clients; those of replicas that have ended go to PoolOptions::dispose.
-// Invariants: slots are never freed, so that references stay valid; a slot's incarnation only
-// grows.
+// Thread: the orchestrator's, except size(), has_live_replica(), paused(), sleep_level() and of a
+// replica state(), outstanding() and stats(), which any thread may call; stop() and join() when the
+// orchestrator has ended. Owns the clients; those of replicas that have ended go to
+// PoolOptions::dispose. Invariants: slots are never freed, so that references stay valid; a slot's
+// incarnation only grows.
 #pragma once
 
 #include <array>
@@ -67,9 +67,13 @@ class StageReplica {
   void bind() { outstanding_.fetch_add(1, std::memory_order_relaxed); }
   void release() { outstanding_.fetch_sub(1, std::memory_order_relaxed); }
 
-  // In order, never blocking: what does not fit in the replica's mailbox waits here. Bounded by the
-  // live requests' own limits, since only they send.
+  // In order, never blocking: what does not fit in the replica's mailbox waits here. Bounded: by
+  // the live requests' own limits, and by the control calls under way, whose commands are dropped
+  // when their time is over.
   void send(StageCommand command);
+  // Control methods with this ticket that still wait here are not wanted any more; whether there
+  // were any.
+  bool drop_rpcs(uint64_t ticket);
   // The mailbox has room again.
   void flush();
   size_t waiting_commands() const { return outbox_.size(); }
@@ -120,6 +124,14 @@ class StagePool {
   // Replicas that take requests or will.
   int32_t active_replicas() const;
 
+  // For stage_pools(): what the stage was asked to be.
+  void show_state(bool paused, int32_t sleep_level) {
+    paused_.store(paused, std::memory_order_relaxed);
+    sleep_level_.store(sleep_level, std::memory_order_relaxed);
+  }
+  bool paused() const { return paused_.load(std::memory_order_relaxed); }
+  int32_t sleep_level() const { return sleep_level_.load(std::memory_order_relaxed); }
+
   // Slots, empty ones too.
   int32_t size() const { return size_.load(std::memory_order_acquire); }
   bool has_live_replica() const;
@@ -137,6 +149,8 @@ class StagePool {
   const PoolOptions options_;
   std::array<std::unique_ptr<StageReplica>, kMaxReplicas> slots_;
   std::atomic<int32_t> size_{0};
+  std::atomic<bool> paused_{false};
+  std::atomic<int32_t> sleep_level_{0};
   int32_t last_in_turn_ = -1;
 };
 

@@ -125,6 +125,19 @@ TEST(Serve, OneErrorSchemaWithTheFieldsPath) {
   EXPECT_THAT(ask(server, http_request("GET", "/health")), HasSubstr(R"("status":"ready")"));
 }
 
+// Issue 4: it said ready while everything slept.
+TEST(Serve, HealthTellsOfSleepingStages) {
+  const ServerProcess server;
+  const std::string json = "Content-Type: application/json\r\n";
+  EXPECT_THAT(ask(server, http_request("POST", "/v1/omni/sleep", R"({"level":1})", json)),
+              StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(ask(server, http_request("GET", "/health")),
+              HasSubstr(R"({"status":"sleeping","stages":[{"stage_id":0)"));
+  EXPECT_THAT(ask(server, http_request("POST", "/v1/omni/wakeup", "{}", json)),
+              StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(ask(server, http_request("GET", "/health")), HasSubstr(R"({"status":"ready")"));
+}
+
 TEST(Serve, KeysAreAskedForWhereTheyMatter) {
   const ServerProcess server({"--api-key", "secret"});
   EXPECT_THAT(ask(server, http_request("GET", "/v1/models")), StartsWith("HTTP/1.1 401"));
