@@ -24,6 +24,10 @@ struct ResponseRequest {
   std::string instructions;
   json::value previous = nullptr;
   json::value metadata = json::object();
+  json::value max_output_tokens = nullptr;
+  json::array tools;
+  double temperature = 0;
+  double top_p = 1;
   bool stream = false;
   bool store = true;
   AddRequest request;
@@ -98,11 +102,13 @@ Result<ResponseRequest> read_response(const Services& services, const ResponseSt
   read_sampling_fields(fields, params);
   if (const auto most = fields.integer("max_output_tokens", 1, 1 << 24)) {
     params.front().max_tokens = static_cast<int32_t>(*most);
+    out.max_output_tokens = *most;
   }
   read_text_format(fields);
   ChatPrompt prompt;
   if (const json::array* tools = fields.objects("tools"); tools && !tools->empty()) {
     prompt.tools_json = json::serialize(*tools);
+    out.tools = *tools;
   }
   fields.accept({"user", "service_tier", "truncation", "include", "parallel_tool_calls",
                  "tool_choice", "reasoning", "safety_identifier", "prompt_cache_key",
@@ -112,6 +118,8 @@ Result<ResponseRequest> read_response(const Services& services, const ResponseSt
   if (!out.instructions.empty())
     prompt.messages.push_back(ChatMessage::text("system", out.instructions));
   prompt.messages.insert(prompt.messages.end(), out.history.begin(), out.history.end());
+  out.temperature = params.front().temperature;
+  out.top_p = params.front().top_p;
   out.request.prompt = std::move(prompt);
   out.request.sampling_params_list = std::move(params);
   out.request.lora_request = model.adapter(out.model);
@@ -164,10 +172,11 @@ class ResponseRun : public std::enable_shared_from_this<ResponseRun> {
             {"output", json::array()},
             {"parallel_tool_calls", true},
             {"previous_response_id", request_.previous},
-            {"tools", json::array()},
+            {"tools", request_.tools},
             {"tool_choice", "auto"},
-            {"temperature", nullptr},
-            {"top_p", nullptr},
+            {"temperature", request_.temperature},
+            {"top_p", request_.top_p},
+            {"max_output_tokens", request_.max_output_tokens},
             {"metadata", request_.metadata}};
   }
 

@@ -91,8 +91,9 @@ test("works with the client's response helper", async () => {
 });
 
 test('says that an answer was cut', async () => {
-  const answer = await client.responses.create({ model: 'nano', input: QUESTION, temperature: 0, max_output_tokens: 2 });
+  const answer = await client.responses.create({ model: 'nano', input: QUESTION, temperature: 0, top_p: 0.5, max_output_tokens: 2 });
   assert.equal(answer.status, 'incomplete');
+  assert.deepEqual([answer.temperature, answer.top_p, answer.max_output_tokens], [0, 0.5, 2]);
   assert.equal(answer.incomplete_details.reason, 'max_output_tokens');
 });
 
