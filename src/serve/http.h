@@ -85,6 +85,8 @@ using WebSocketAcceptor =
     std::function<std::variant<std::shared_ptr<WebSocketSession>, WebSocketRefusal>(
         const HttpRequest& request)>;
 
+// Whether a header that is a list ("a, b") has the entry.
+bool has_entry(std::string_view list, std::string_view entry);
 // "application/json" of "Application/JSON; charset=utf-8".
 std::string media_type(std::string_view content_type);
 std::optional<std::string> percent_decode(std::string_view text, bool plus_is_space);

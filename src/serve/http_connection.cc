@@ -221,6 +221,12 @@ class Connection {
     const bool upgrade = beast::websocket::is_upgrade(parser.get());
     const Router::Match match = context_->router.match(request, upgrade);
     if (match.acceptor) {
+      if (const Status fits = check_handshake(request); !fits.ok()) {
+        HttpResponse refusal = error_response(fits);
+        refusal.headers.emplace_back("Sec-WebSocket-Version", kWebSocketVersion);
+        if (fits.param() == "Sec-WebSocket-Version") refusal.status = 426;
+        co_return co_await refuse(request, std::move(refusal));
+      }
       auto session = (*match.acceptor)(request);
       if (auto* refusal = std::get_if<WebSocketRefusal>(&session)) {
         co_return co_await refuse(request, std::move(refusal->response));

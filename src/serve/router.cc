@@ -39,10 +39,12 @@ Router::Route& Router::route(std::string_view pattern) {
   return routes_.back();
 }
 
-void Router::add(std::string method, std::string pattern, HttpHandler handler, Access access) {
+void Router::add(std::string method, std::string pattern, HttpHandler handler, Access access,
+                 Body body) {
   Route& r = route(pattern);
   r.handlers[std::move(method)] = std::move(handler);
   r.access = access;
+  r.body = body;
 }
 
 void Router::add_websocket(std::string pattern, WebSocketAcceptor acceptor) {
@@ -81,25 +83,46 @@ bool Router::key_fits(const HttpRequest& head) const {
   return fits;
 }
 
+// A status that the schema's codes don't have.
+HttpResponse Router::refuse(const Status& status, int code) {
+  HttpResponse response = error_response(status);
+  response.status = code;
+  return response;
+}
+
+const Router::Route* Router::find(HttpRequest& head) const {
+  if (const auto exact = exact_.find(head.path); exact != exact_.end()) {
+    return &routes_[exact->second];
+  }
+  const std::vector<std::string_view> segments = split_path(head.path);
+  for (const Route& route : routes_) {
+    if (fits(route, segments, &head.path_params)) return &route;
+  }
+  return nullptr;
+}
+
+Status Router::check_body(const Route& route, const HttpRequest& head) const {
+  const std::string type = media_type(head.header("content-type"));
+  if (head.method != "POST" || route.body != Body::kJson || type.empty() ||
+      type == "application/json")
+    return {};
+  return invalid_argument(fmt::format(
+      "The body's Content-Type is '{}'; it must be application/json.", printable(type)));
+}
+
 Router::Match Router::match(HttpRequest& head, bool upgrade) const {
   Match match;
-  const Route* found = nullptr;
-  if (const auto exact = exact_.find(head.path); exact != exact_.end()) {
-    found = &routes_[exact->second];
-  } else {
-    const std::vector<std::string_view> segments = split_path(head.path);
-    for (const Route& route : routes_) {
-      if (found || !fits(route, segments, &head.path_params)) continue;
-      found = &route;
-      break;
-    }
+  if (const Status allowed = origins_.check(head, upgrade); !allowed.ok()) {
+    match.refusal = refuse(allowed, 403);
+    return match;
   }
+  const Route* found = find(head);
   if (!found) {
     match.refusal = error_response(not_found(fmt::format(
         "There is nothing at {}; /openapi.json lists what there is.", printable(head.path))));
     return match;
   }
-  if (head.method == "OPTIONS" && allowed_origin(head)) {
+  if (head.method == "OPTIONS" && origins_.allowed_origin(head)) {
     match.refusal = {.status = 204, .content_type = "", .body = "", .headers = {}};
     return match;
   }
@@ -119,21 +142,25 @@ Router::Match Router::match(HttpRequest& head, bool upgrade) const {
   // HEAD is GET without the body, which the server leaves out.
   const auto handler = found->handlers.find(head.method == "HEAD" ? "GET" : head.method);
   if (handler != found->handlers.end()) {
+    if (const Status fits = check_body(*found, head); !fits.ok()) {
+      match.refusal = refuse(fits, 415);
+      return match;
+    }
     match.handler = &handler->second;
     return match;
   }
   std::vector<std::string> allowed;
   for (const auto& [method, unused] : found->handlers) allowed.push_back(method);
   if (allowed.empty()) {
-    match.refusal = error_response(
-        invalid_argument(fmt::format("{} takes WebSocket connections only.", head.path)));
-    match.refusal.status = 426;
+    match.refusal = refuse(
+        invalid_argument(fmt::format("{} takes WebSocket connections only.", head.path)), 426);
     match.refusal.headers.emplace_back("Upgrade", "websocket");
     return match;
   }
-  match.refusal = error_response(invalid_argument(fmt::format(
-      "{} does not take {}; it takes {}.", head.path, printable(head.method), join(allowed))));
-  match.refusal.status = 405;
+  match.refusal =
+      refuse(invalid_argument(fmt::format("{} does not take {}; it takes {}.", head.path,
+                                          printable(head.method), join(allowed))),
+             405);
   match.refusal.headers.emplace_back("Allow", join(allowed));
   return match;
 }
@@ -146,27 +173,6 @@ std::vector<std::string> Router::routes() const {
     if (route.acceptor) out.push_back("GET " + path);
   }
   return out;
-}
-
-const std::string* Router::allowed_origin(const HttpRequest& head) const {
-  const std::string_view origin = head.header("origin");
-  if (origin.empty()) return nullptr;
-  for (const std::string& allowed : cors_origins_) {
-    if (allowed == "*" || allowed == origin) return &allowed;
-  }
-  return nullptr;
-}
-
-void Router::decorate(const HttpRequest& head, Headers& headers) const {
-  const std::string* origin = allowed_origin(head);
-  if (!origin) return;
-  headers.emplace_back("Access-Control-Allow-Origin", *origin);
-  headers.emplace_back("Vary", "Origin");
-  if (head.method != "OPTIONS") return;
-  headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
-  headers.emplace_back("Access-Control-Allow-Headers",
-                       "Authorization, Content-Type, Last-Event-ID");
-  headers.emplace_back("Access-Control-Max-Age", "600");
 }
 
 }  // namespace tutti::serve

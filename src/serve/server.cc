@@ -33,7 +33,9 @@ class ServerImpl final : public OpenAiServer {
     for (const LoraRequest& adapter : options_.adapters)
       model_.adapters().add(adapter.lora_name, adapter.lora_path);
     router_.set_api_keys(options_.api_keys);
-    router_.set_cors_origins(options_.cors_origins);
+    router_.set_origins({.cors_origins = options_.cors_origins,
+                         .tls = !options_.http.tls_cert_file.empty(),
+                         .host = options_.http.host});
     add_routes();
   }
   ~ServerImpl() override { stop(0); }
@@ -63,7 +65,12 @@ class ServerImpl final : public OpenAiServer {
     post("/v1/chat/completions", handle_chat_completions);
     post("/v1/completions", handle_completions);
     post("/v1/audio/speech", handle_speech);
-    post("/v1/audio/transcriptions", handle_transcriptions);
+    router_.add(
+        "POST", "/v1/audio/transcriptions",
+        [this](HttpRequest request, HttpReplyPtr reply) {
+          handle_transcriptions(services_, std::move(request), std::move(reply));
+        },
+        Router::Access::kKey, Router::Body::kForm);
     router_.add("GET", "/v1/audio/voices", [this](HttpRequest request, HttpReplyPtr reply) {
       handle_voices(services_, std::move(request), std::move(reply));
     });

@@ -1,5 +1,7 @@
 #include "serve/websocket_connection.h"
 
+#include <fmt/format.h>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/post.hpp>
@@ -12,6 +14,9 @@
 #include <mutex>
 
 #include "base/log.h"
+#include "base/strings.h"
+#include "media/data_url.h"
+#include "serve/api_error.h"
 
 namespace tutti::serve {
 
@@ -22,6 +27,10 @@ using net::experimental::awaitable_operators::operator||;
 namespace {
 
 constexpr auto kUse = net::as_tuple(net::use_awaitable);
+constexpr size_t kPiece = 64 << 10;
+// From here on a message is handled apart from the connections, as a large body is: it may hold a
+// picture that has to be decoded.
+constexpr size_t kLargeMessage = 16 << 10;
 
 class Peer final : public WebSocketPeer, public std::enable_shared_from_this<Peer> {
  public:
@@ -114,42 +123,83 @@ class Socket final : public Closable {
     }
   }
 
-  net::awaitable<void> run(UpgradeRequest request, WebSocketSession& session) {
+  net::awaitable<void> run(UpgradeRequest request, std::shared_ptr<WebSocketSession> session) {
     auto limits = websocket::stream_base::timeout::suggested(beast::role_type::server);
     limits.idle_timeout = std::chrono::seconds(60);
     limits.keep_alive_pings = true;
     socket_.set_option(limits);
-    socket_.read_message_max(static_cast<size_t>(context_->options.max_message_bytes));
-    const bool realtime = request["Sec-WebSocket-Protocol"].find("realtime") != std::string::npos;
+    // The limit is read()'s: Beast's own closes before the client has read why.
+    socket_.read_message_max(0);
+    const auto protocols = request["Sec-WebSocket-Protocol"];
+    const bool realtime = has_entry({protocols.data(), protocols.size()}, "realtime");
     socket_.set_option(websocket::stream_base::decorator([realtime](websocket::response_type& r) {
       if (realtime) r.set("Sec-WebSocket-Protocol", "realtime");
     }));
     const auto [error] = co_await socket_.async_accept(request, kUse);
     if (error) co_return;
     if (context_->stopping.load()) close(true);
-    session.on_open(peer_);
+    session->on_open(peer_);
     co_await (read(session) || write());
-    session.on_close();
+    session->on_close();
   }
 
  private:
-  net::awaitable<void> read(WebSocketSession& session) {
+  net::awaitable<void> read(const std::shared_ptr<WebSocketSession>& session) {
+    const auto most = static_cast<size_t>(context_->options.max_message_bytes);
     beast::flat_buffer buffer;
+    bool refused = false;  // what still comes is not looked at
     for (;;) {
-      const auto [error, count] = co_await socket_.async_read(buffer, kUse);
+      const auto [error, count] = co_await socket_.async_read_some(buffer, kPiece, kUse);
       if (error) co_return;
-      if (!socket_.got_text()) {
-        peer_->close(websocket::close_code::unknown_data, "Messages are JSON text.");
-      } else {
-        const auto data = buffer.data();
-        try {
-          session.on_text(std::string(static_cast<const char*>(data.data()), data.size()));
-        } catch (const std::exception& e) {
-          spdlog::error("a WebSocket session failed: {}", e.what());
-          peer_->close(websocket::close_code::internal_error, "The server failed.");
-        }
+      if (!refused && buffer.size() > most) {
+        refused = true;
+        peer_->close(
+            websocket::close_code::too_big,
+            fmt::format("A message has at most {}.", human_bytes(static_cast<double>(most))));
       }
-      buffer.consume(buffer.size());
+      if (refused) {
+        buffer.consume(buffer.size());
+      } else if (socket_.is_message_done()) {
+        refused = !co_await take(session, buffer);
+        buffer.consume(buffer.size());
+      }
+    }
+  }
+
+  // False: nothing of this client is taken any more.
+  net::awaitable<bool> take(std::shared_ptr<WebSocketSession> session,
+                            const beast::flat_buffer& buffer) {
+    if (!socket_.got_text()) {
+      peer_->close(websocket::close_code::unknown_data, "Messages are JSON text.");
+      co_return false;
+    }
+    const auto data = buffer.data();
+    std::string text(static_cast<const char*>(data.data()), data.size());
+    if (text.size() < kLargeMessage) {
+      hand_on(*session, std::move(text));
+      co_return true;
+    }
+    // The session is told of its end only when it has taken the message, whatever happens
+    // meanwhile.
+    co_await net::this_coro::reset_cancellation_state(net::disable_cancellation());
+    const auto done = std::make_shared<net::steady_timer>(
+        socket_.get_executor(), std::chrono::steady_clock::time_point::max());
+    context_->handlers.post_work([this, session, done, text = std::move(text)]() mutable {
+      hand_on(*session, std::move(text));
+      net::post(done->get_executor(), [done] { done->cancel(); });
+    });
+    const auto [cancelled] = co_await done->async_wait(kUse);
+    (void)cancelled;
+    co_await net::this_coro::reset_cancellation_state(net::enable_terminal_cancellation());
+    co_return !over_;
+  }
+
+  void hand_on(WebSocketSession& session, std::string text) {
+    try {
+      session.on_text(std::move(text));
+    } catch (const std::exception& e) {
+      spdlog::error("a WebSocket session failed: {}", e.what());
+      peer_->close(websocket::close_code::internal_error, "The server failed.");
     }
   }
 
@@ -159,29 +209,54 @@ class Socket final : public Closable {
       const Peer::Next next = co_await peer_->next();
       for (const std::string& message : next.messages) {
         const auto [error, count] = co_await socket_.async_write(net::buffer(message), kUse);
-        if (error) co_return;
+        if (error) co_return end();
       }
       if (!next.closing) continue;
       const auto [ignored] = co_await socket_.async_close(next.reason, kUse);
       (void)ignored;
-      co_return;
+      co_return end();
     }
+  }
+
+  void end() {
+    over_ = true;
+    beast::get_lowest_layer(socket_).close();
   }
 
   const ServerContextPtr context_;
   websocket::stream<Stream> socket_;
   const std::shared_ptr<Peer> peer_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  bool over_ = false;  // on the strand: nothing can be written any more
 };
 
 template <typename Stream>
 net::awaitable<void> run_any(ServerContextPtr context, Stream stream, UpgradeRequest request,
                              std::shared_ptr<WebSocketSession> session) {
   Socket<Stream> socket(std::move(context), std::move(stream));
-  co_await socket.run(std::move(request), *session);
+  co_await socket.run(std::move(request), std::move(session));
 }
 
 }  // namespace
+
+Status check_handshake(const HttpRequest& head) {
+  constexpr size_t kKeyBytes = 16;
+  const std::string_view version = head.header("sec-websocket-version");
+  if (version != kWebSocketVersion) {
+    return invalid_argument(fmt::format("`Sec-WebSocket-Version` is '{}'; it must be {}.",
+                                        printable(version), kWebSocketVersion))
+        .with_param("Sec-WebSocket-Version");
+  }
+  const auto key = decode_base64(head.header("sec-websocket-key"));
+  if (!key || key->size() != kKeyBytes) {
+    return invalid_argument("`Sec-WebSocket-Key` must be 16 bytes in base64.")
+        .with_param("Sec-WebSocket-Key");
+  }
+  if (head.header("host").empty()) {
+    return invalid_argument("`Host` is missing.").with_param("Host");
+  }
+  return {};
+}
 
 net::awaitable<void> run_websocket(ServerContextPtr context, beast::tcp_stream stream,
                                    UpgradeRequest request,

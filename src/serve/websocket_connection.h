@@ -9,11 +9,17 @@
 #include <boost/beast/websocket/rfc6455.hpp>
 #include <memory>
 
+#include "tutti/status.h"
+
 #include "serve/connection.h"
 
 namespace tutti::serve {
 
 using UpgradeRequest = boost::beast::http::request<boost::beast::http::string_body>;
+
+// What of an upgrade request is not as RFC 6455 has it; OK: nothing.
+Status check_handshake(const HttpRequest& head);
+constexpr const char* kWebSocketVersion = "13";
 
 net::awaitable<void> run_websocket(ServerContextPtr context, boost::beast::tcp_stream stream,
                                    UpgradeRequest request,

@@ -61,7 +61,7 @@ TEST(ServeLimits, OneConnectionTooManyIsToldSo) {
     SocketClient one(server);
     SocketClient two(server);
     for (SocketClient* client : {&one, &two}) {
-      client->send("GET /version HTTP/1.1\r\nHost: t\r\n\r\n");
+      client->send("GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n");
       client->read_until("version");
     }
     SocketClient three(server);

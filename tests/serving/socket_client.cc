@@ -73,7 +73,7 @@ bool SocketClient::at_end() { return taken_ == seen_.size() && !read_some(); }
 
 std::string http_request(const std::string& method, const std::string& target,
                          const std::string& body, const std::string& headers) {
-  return method + " " + target + " HTTP/1.1\r\nHost: t\r\nConnection: close\r\n" + headers +
+  return method + " " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + headers +
          "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 

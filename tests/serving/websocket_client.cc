@@ -10,7 +10,7 @@ WebSocketClient::WebSocketClient(const ServerProcess& server, const std::string&
                                  const std::string& headers)
     : socket_(server) {
   socket_.send("GET " + target +
-               " HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+               " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
                headers + "\r\n");
   while (!handshake_.ends_with("\r\n\r\n")) {
