@@ -12,6 +12,19 @@ namespace tutti::serve {
 
 namespace json = boost::json;
 
+namespace {
+
+constexpr std::string_view kUnknown = "The field `";
+constexpr std::string_view kMissing = "` is missing; it must be ";
+
+}  // namespace
+
+std::string_view field_error_code(const Status& error) {
+  if (error.message().starts_with(kUnknown)) return "unknown_parameter";
+  if (error.message().find(kMissing) != std::string::npos) return "missing_required_parameter";
+  return "invalid_value";
+}
+
 std::string_view json_kind(const json::value& value) {
   switch (value.kind()) {
     case json::kind::null:
@@ -44,7 +57,7 @@ void Fields::fail(std::string_view name, std::string sentence) {
 }
 
 void Fields::missing(std::string_view name, std::string_view what) {
-  fail(name, fmt::format("`{}` is missing; it must be {}.", path_of(name), what));
+  fail(name, fmt::format("`{}{}{}.", path_of(name), kMissing, what));
 }
 
 void Fields::wrong_type(std::string_view name, const json::value& found, std::string_view allowed) {
@@ -182,7 +195,7 @@ void Fields::finish() {
     const std::vector<std::string> known(known_.begin(), known_.end());
     const std::string close = nearest(name, known);
     fail(name, fmt::format(
-                   "The field `{}` is unknown{}", path_of(printable(name)),
+                   "{}{}` is unknown{}", kUnknown, path_of(printable(name)),
                    close.empty() ? std::string(".") : fmt::format("; did you mean `{}`?", close)));
     return;
   }

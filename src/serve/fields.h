@@ -62,6 +62,9 @@ class Fields {
   std::set<std::string, std::less<>> known_;
 };
 
+// What is wrong with the field that an error of Fields is about, by OpenAI's names for it:
+// "unknown_parameter", "missing_required_parameter", "invalid_value".
+std::string_view field_error_code(const Status& error);
 // "a string", "an array", for messages.
 std::string_view json_kind(const boost::json::value& value);
 // The body of a JSON request as an object; errors name content type, position, or kind.

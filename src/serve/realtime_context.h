@@ -21,6 +21,7 @@ namespace tutti::serve {
 struct RealtimeContext {
   const Services& services;
   const std::map<std::string, std::string> trace;
+  const std::string conversation_id;
   std::weak_ptr<void> session = {};
   std::recursive_mutex mutex = {};  // a refused request is reported from within its submission
   RealtimeEvents events = {};

@@ -1,18 +1,47 @@
 #include "serve/realtime_conversation.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/strings.h"
 #include "media/audio_encoder.h"
+#include "serve/json_text.h"
+#include "serve/realtime_events.h"
 
 namespace tutti::serve {
 
 namespace json = boost::json;
 
-std::string ConversationItem::heard_text() const {
+namespace {
+
+std::string_view state_name(ConversationItem::State state) {
+  switch (state) {
+    case ConversationItem::State::kInProgress:
+      return "in_progress";
+    case ConversationItem::State::kCompleted:
+      return "completed";
+    default:
+      return "incomplete";
+  }
+}
+
+json::object media_json(const ItemPart& part) {
+  const std::string& url = part.media->path_or_url;
+  if (part.media->kind != MediaKind::kImage)
+    return {{"type", "video_url"}, {"video_url", {{"url", url}}}};
+  json::object out{{"type", "input_image"}, {"image_url", url}};
+  if (!part.detail.empty()) out["detail"] = part.detail;
+  return out;
+}
+
+}  // namespace
+
+std::string ConversationItem::heard_text(const ItemPart& part) const {
   // Words are known before their sound: of an answer that was cut off nobody knows how long it
   // would have been, so it counts as long as people need for the words.
   constexpr int64_t kCharactersPerSecond = 15;
+  const std::string& text = part.text;
   const auto size = static_cast<int64_t>(text.size());
   const int64_t whole_ms =
       audio_complete ? audio_ms : std::max(audio_ms, 1000 * size / kCharactersPerSecond);
@@ -24,24 +53,78 @@ std::string ConversationItem::heard_text() const {
   return text.substr(0, space == std::string::npos ? 0 : space);
 }
 
-json::object ConversationItem::json() const {
-  json::array content;
-  if (!sounds.empty()) {
-    content.push_back(
-        json::object{{"type", "input_audio"},
-                     {"transcript", text.empty() ? json::value(nullptr) : json::value(text)}});
-  } else if (role == "assistant") {
-    content.push_back(audio_ms > 0
-                          ? json::object{{"type", "output_audio"}, {"transcript", heard_text()}}
-                          : json::object{{"type", "output_text"}, {"text", text}});
-  } else {
-    content.push_back(json::object{{"type", "input_text"}, {"text", text}});
+std::optional<ChatMessage> ConversationItem::message() const {
+  ChatMessage out;
+  out.role = role;
+  for (const ItemPart& part : content) {
+    for (const Sound& sound : part.sounds) {
+      MediaItem audio;
+      audio.kind = MediaKind::kAudio;
+      audio.bytes = sound;
+      out.content.push_back({"", std::move(audio)});
+    }
+    if (part.media) out.content.push_back({"", part.media});
+    // What the model heard needs no transcript beside it.
+    if (!part.sounds.empty() || part.media) continue;
+    if (std::string heard = heard_text(part); !heard.empty())
+      out.content.push_back({std::move(heard), std::nullopt});
   }
-  for (size_t i = 0; i < pictures.size(); ++i)
-    content.push_back(json::object{{"type", "input_image"}});
+  return out.content.empty() ? std::nullopt : std::optional(std::move(out));
+}
+
+int64_t ConversationItem::bytes() const {
+  size_t sum = 0;
+  for (const ItemPart& part : content) {
+    sum += part.text.size();
+    if (part.media) sum += part.media->path_or_url.size();
+    for (const Sound& sound : part.sounds) sum += sound->size();
+  }
+  return static_cast<int64_t>(sum);
+}
+
+json::object ConversationItem::json() const {
+  const bool answer = role == "assistant";
+  json::array parts;
+  for (const ItemPart& part : content) {
+    if (part.media) {
+      parts.push_back(media_json(part));
+    } else if (part.spoken && answer) {
+      parts.push_back(
+          json::object{{"type", "output_audio"}, {"transcript", valid_utf8(heard_text(part))}});
+    } else if (part.spoken) {
+      parts.push_back(
+          json::object{{"type", "input_audio"}, {"transcript", or_null(valid_utf8(part.text))}});
+    } else {
+      parts.push_back(json::object{{"type", answer ? "output_text" : "input_text"},
+                                   {"text", valid_utf8(part.text)}});
+    }
+  }
   return {{"id", id},          {"object", "realtime.item"},
-          {"type", "message"}, {"status", complete ? "completed" : "incomplete"},
-          {"role", role},      {"content", std::move(content)}};
+          {"type", "message"}, {"status", state_name(state)},
+          {"role", role},      {"content", std::move(parts)}};
+}
+
+std::vector<ChatMessage> messages_of(const std::string& instructions,
+                                     const std::vector<ConversationItem>& items) {
+  std::vector<ChatMessage> out;
+  if (!instructions.empty()) out.push_back(ChatMessage::text("system", instructions));
+  for (const ConversationItem& item : items) {
+    if (auto message = item.message()) out.push_back(std::move(*message));
+  }
+  return out;
+}
+
+Status Conversation::room_for(int64_t bytes) const {
+  if (items_.size() >= kMostItems) {
+    return invalid_argument(
+        fmt::format("The conversation has {} items, which is the most; delete some.", kMostItems));
+  }
+  int64_t sum = bytes;
+  for (const ConversationItem& item : items_) sum += item.bytes();
+  if (sum <= kMostBytes) return {};
+  return invalid_argument(fmt::format("The conversation would have {}; it has at most {}.",
+                                      human_bytes(static_cast<double>(sum)),
+                                      human_bytes(static_cast<double>(kMostBytes))));
 }
 
 bool Conversation::insert(ConversationItem item, const std::string& previous_id) {
@@ -76,22 +159,9 @@ std::string Conversation::before(const std::string& id) const {
 }
 
 std::vector<ChatMessage> Conversation::messages(const std::string& instructions) const {
-  std::vector<ChatMessage> out;
-  if (!instructions.empty()) out.push_back(ChatMessage::text("system", instructions));
+  std::vector<ChatMessage> out = messages_of(instructions, {});
   for (const ConversationItem& item : items_) {
-    ChatMessage message;
-    message.role = item.role;
-    for (const Sound& sound : item.sounds) {
-      MediaItem audio;
-      audio.kind = MediaKind::kAudio;
-      audio.bytes = sound;
-      message.content.push_back({"", std::move(audio)});
-    }
-    for (const MediaItem& picture : item.pictures) message.content.push_back({"", picture});
-    // What the model heard needs no transcript beside it.
-    if (std::string heard = item.heard_text(); !heard.empty() && item.sounds.empty())
-      message.content.push_back({std::move(heard), std::nullopt});
-    if (!message.content.empty()) out.push_back(std::move(message));
+    if (auto message = item.message()) out.push_back(std::move(*message));
   }
   return out;
 }

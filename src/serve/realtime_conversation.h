@@ -1,6 +1,7 @@
 // Conversation: the items of a realtime session and the input buffer of sound.
 //
-// Thread: one at a time. Invariants: item ids are unique; the buffer is bounded.
+// Thread: one at a time. Invariants: item ids are unique; what clients put in is
+// bounded.
 #pragma once
 
 #include <boost/json.hpp>
@@ -13,31 +14,59 @@
 #include <vector>
 
 #include "tutti/request.h"
+#include "tutti/status.h"
 
 namespace tutti::serve {
 
 using Sound = std::shared_ptr<const std::vector<std::byte>>;  // a WAV file
 
+// One part of an item's content.
+struct ItemPart {
+  std::string text;                // what was written, or the words of the sound
+  bool spoken = false;             // `text` is a transcript; empty while nobody has written it down
+  std::vector<Sound> sounds;       // of the person's: one sound in the windows that the model heard
+  std::optional<MediaItem> media;  // a picture or a clip, as a data: URL
+  std::string detail;              // of a picture, as the client gave it
+
+  static ItemPart written(std::string text) {
+    ItemPart part;
+    part.text = std::move(text);
+    return part;
+  }
+};
+
 struct ConversationItem {
+  enum class State : uint8_t { kInProgress, kCompleted, kIncomplete };
+
   std::string id;
   std::string role;  // system, user, assistant
-  std::string text;
-  std::vector<Sound> sounds;  // of user items that were spoken, in the parts the model heard
-  std::vector<MediaItem> pictures;
-  bool complete = true;
+  std::vector<ItemPart> content;
+  State state = State::kCompleted;
   // Of spoken answers: what was sent, whether that is all, and, when the listener interrupted, what
   // was heard of it.
   int64_t audio_ms = 0;
   bool audio_complete = false;
   std::optional<int64_t> heard_ms;
 
-  // The words that were heard.
-  std::string heard_text() const;
+  // Of the part's words those that were heard.
+  std::string heard_text(const ItemPart& part) const;
+  // As the model is told it; none when nothing is said in it.
+  std::optional<ChatMessage> message() const;
+  int64_t bytes() const;
   boost::json::object json() const;
 };
 
+// `items` after the instructions, if there are any.
+std::vector<ChatMessage> messages_of(const std::string& instructions,
+                                     const std::vector<ConversationItem>& items);
+
 class Conversation {
  public:
+  static constexpr size_t kMostItems = 1000;
+  static constexpr int64_t kMostBytes = 64 << 20;
+
+  // Error: there are as many items, or bytes of them, as a conversation may have.
+  Status room_for(int64_t bytes) const;
   // Behind `previous_id`, or at the end when that is empty; false when it is unknown.
   bool insert(ConversationItem item, const std::string& previous_id);
   ConversationItem* find(const std::string& id);
@@ -46,7 +75,6 @@ class Conversation {
   std::string before(const std::string& id) const;
   std::string last() const { return items_.empty() ? "" : items_.back().id; }
   std::vector<ChatMessage> messages(const std::string& instructions) const;
-  size_t size() const { return items_.size(); }
 
  private:
   std::list<ConversationItem> items_;

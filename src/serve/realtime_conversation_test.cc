@@ -18,7 +18,8 @@ ConversationItem answer(int64_t audio_ms, bool complete) {
   ConversationItem item;
   item.id = "answer";
   item.role = "assistant";
-  item.text = kAnswer;
+  item.content = {ItemPart::written(kAnswer)};
+  item.content.front().spoken = true;
   item.audio_ms = audio_ms;
   item.audio_complete = complete;
   return item;
@@ -34,22 +35,22 @@ std::vector<std::string> texts(const Conversation& conversation) {
 
 TEST(ConversationTest, OfAnInterruptedAnswerTheWordsThatWereHeardStay) {
   ConversationItem item = answer(4000, true);
-  EXPECT_EQ(item.heard_text(), kAnswer);  // nobody interrupted
+  EXPECT_EQ(item.heard_text(item.content.front()), kAnswer);  // nobody interrupted
   item.heard_ms = 2000;
-  EXPECT_EQ(item.heard_text(), "The boat is late today, and so");
+  EXPECT_EQ(item.heard_text(item.content.front()), "The boat is late today, and so");
   item.heard_ms = 4000;
-  EXPECT_EQ(item.heard_text(), kAnswer);
+  EXPECT_EQ(item.heard_text(item.content.front()), kAnswer);
   item.heard_ms = 100;
-  EXPECT_EQ(item.heard_text(), "");
+  EXPECT_EQ(item.heard_text(item.content.front()), "");
 }
 
 TEST(ConversationTest, WordsWithoutSoundWereNotHeard) {
   // All words are known, and half a second of their sound, when the person interrupts.
   ConversationItem item = answer(500, false);
   item.heard_ms = 500;
-  EXPECT_EQ(item.heard_text(), "The");
+  EXPECT_EQ(item.heard_text(item.content.front()), "The");
   item.heard_ms = 0;
-  EXPECT_EQ(item.heard_text(), "");
+  EXPECT_EQ(item.heard_text(item.content.front()), "");
 }
 
 TEST(ConversationTest, TheHistoryHasOnlyWhatWasHeard) {
@@ -57,7 +58,7 @@ TEST(ConversationTest, TheHistoryHasOnlyWhatWasHeard) {
   ConversationItem question;
   question.id = "question";
   question.role = "user";
-  question.text = "When does the boat leave?";
+  question.content = {ItemPart::written("When does the boat leave?")};
   conversation.insert(question, "");
   conversation.insert(answer(4000, true), "");
   conversation.find("answer")->heard_ms = 2000;
@@ -72,10 +73,12 @@ TEST(ConversationTest, TheHistoryHasOnlyWhatWasHeard) {
 
 TEST(ConversationTest, CutsBetweenCharacters) {
   ConversationItem item = answer(1000, true);
-  item.text = "\u00e4\u00f6\u00fc \u00e4\u00f6\u00fc";
+  std::string& text = item.content.front().text = "\u00e4\u00f6\u00fc \u00e4\u00f6\u00fc";
   for (int64_t ms = 0; ms <= 1000; ms += 50) {
     item.heard_ms = ms;
-    EXPECT_THAT(item.heard_text(), ::testing::AnyOf("", "\u00e4\u00f6\u00fc", item.text)) << ms;
+    EXPECT_THAT(item.heard_text(item.content.front()),
+                ::testing::AnyOf("", "\u00e4\u00f6\u00fc", text))
+        << ms;
   }
 }
 
@@ -84,15 +87,61 @@ TEST(ConversationTest, ATurnInPartsIsOneMessage) {
   ConversationItem item;
   item.id = "spoken";
   item.role = "user";
-  item.text = "its transcript";  // which the model needs not, it has heard it
-  for (int i = 0; i < 2; ++i) item.sounds.push_back(std::make_shared<std::vector<std::byte>>());
+  ItemPart part;
+  part.spoken = true;
+  part.text = "its transcript";  // which the model needs not, it has heard it
+  for (int i = 0; i < 2; ++i) part.sounds.push_back(std::make_shared<std::vector<std::byte>>());
+  item.content = {part, ItemPart::written("And this besides.")};
   conversation.insert(item, "");
   const std::vector<ChatMessage> messages = conversation.messages("Be brief.");
   ASSERT_EQ(messages.size(), 2u);
   EXPECT_EQ(messages[0].role, "system");
-  ASSERT_EQ(messages[1].content.size(), 2u);
-  EXPECT_EQ(messages[1].content[0].media->bytes, item.sounds[0]);
-  EXPECT_EQ(messages[1].content[1].media->bytes, item.sounds[1]);
+  ASSERT_EQ(messages[1].content.size(), 3u);
+  EXPECT_EQ(messages[1].content[0].media->bytes, part.sounds[0]);
+  EXPECT_EQ(messages[1].content[1].media->bytes, part.sounds[1]);
+  EXPECT_EQ(messages[1].content[2].text, "And this besides.");
+}
+
+TEST(ConversationTest, PartsStayInTheirOrder) {
+  ItemPart sound;
+  sound.spoken = true;
+  sound.sounds.push_back(std::make_shared<std::vector<std::byte>>());
+  ItemPart picture;
+  picture.media = MediaItem{.kind = MediaKind::kImage, .path_or_url = "data:image/png;base64,AA=="};
+  picture.detail = "low";
+  ConversationItem item;
+  item.role = "user";
+  item.content = {ItemPart::written("Before."), sound, picture, ItemPart::written("After.")};
+  const ChatMessage message = item.message().value();
+  ASSERT_EQ(message.content.size(), 4u);
+  EXPECT_EQ(message.content[0].text, "Before.");
+  EXPECT_EQ(message.content[1].media->kind, MediaKind::kAudio);
+  EXPECT_EQ(message.content[2].media->kind, MediaKind::kImage);
+  EXPECT_EQ(message.content[3].text, "After.");
+  EXPECT_EQ(boost::json::serialize(item.json().at("content")),
+            R"([{"type":"input_text","text":"Before."},{"type":"input_audio","transcript":null},)"
+            R"({"type":"input_image","image_url":"data:image/png;base64,AA==","detail":"low"},)"
+            R"({"type":"input_text","text":"After."}])");
+}
+
+TEST(ConversationTest, ItemsAndTheirBytesAreBounded) {
+  Conversation conversation;
+  ConversationItem large;
+  large.id = "large";
+  large.role = "user";
+  large.content = {ItemPart::written(std::string(Conversation::kMostBytes - 10, 'x'))};
+  EXPECT_TRUE(conversation.room_for(large.bytes()).ok());
+  conversation.insert(std::move(large), "");
+  EXPECT_TRUE(conversation.room_for(10).ok());
+  EXPECT_FALSE(conversation.room_for(11).ok());
+  conversation.erase("large");
+  for (size_t i = 0; i < Conversation::kMostItems; ++i) {
+    EXPECT_TRUE(conversation.room_for(1000).ok());
+    ConversationItem item;
+    item.id = std::to_string(i);
+    conversation.insert(std::move(item), "");
+  }
+  EXPECT_FALSE(conversation.room_for(0).ok());
 }
 
 TEST(InputBufferTest, GivesPartsByTheirTimeInTheStream) {

@@ -18,9 +18,10 @@ void RealtimeEvents::send(json::object event) {
   peer_->send(json::serialize(event));
 }
 
-void RealtimeEvents::error(const Status& status) {
+void RealtimeEvents::error(const RealtimeError& failure) {
+  const Status& status = failure.status;
   json::object error{{"type", error_type(status.code())},
-                     {"code", nullptr},
+                     {"code", or_null(failure.code)},
                      {"message", status.message()},
                      {"param", or_null(status.param())},
                      {"event_id", or_null(client_event_)}};

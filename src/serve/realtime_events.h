@@ -15,6 +15,14 @@
 
 namespace tutti::serve {
 
+// What is wrong with an event, and OpenAI's name for that.
+struct RealtimeError {
+  Status status;
+  std::string code;
+
+  bool ok() const { return status.ok(); }
+};
+
 class RealtimeEvents {
  public:
   void open(std::shared_ptr<WebSocketPeer> peer) { peer_ = std::move(peer); }
@@ -23,7 +31,7 @@ class RealtimeEvents {
   void set_client_event(std::string id) { client_event_ = std::move(id); }
 
   void send(boost::json::object event);
-  void error(const Status& status);
+  void error(const RealtimeError& failure);
 
  private:
   std::shared_ptr<WebSocketPeer> peer_;

@@ -34,11 +34,11 @@ std::vector<SamplingParams> silent(std::vector<SamplingParams> params) {
 }  // namespace
 
 AddRequest answer_request(const RealtimeContext& context, const RealtimeSettings& settings,
-                          std::string id) {
+                          std::string id, std::vector<ChatMessage> messages) {
   const ModelInfo& model = context.services.model;
   AddRequest request;
   request.request_id = std::move(id);
-  request.prompt = ChatPrompt{.messages = context.conversation.messages(settings.instructions)};
+  request.prompt = ChatPrompt{.messages = std::move(messages)};
   request.voice = settings.speech ? settings.voice : "";
   request.lora_request = model.adapter(settings.model);
   request.trace_headers = context.trace;
@@ -122,7 +122,9 @@ class EarlyRequest final : public RequestSink {
 
 void RealtimePrompt::begin() {
   drop();
-  AddRequest request = answer_request(context_, context_.settings, new_id("turn"));
+  const RealtimeSettings& settings = context_.settings;
+  AddRequest request = answer_request(context_, settings, new_id("turn"),
+                                      context_.conversation.messages(settings.instructions));
   // Templates look ahead (some write the last message differently): what he says comes last, and is
   // open.
   ChatPrompt& prompt = std::get<ChatPrompt>(request.prompt);

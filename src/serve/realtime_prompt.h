@@ -22,9 +22,9 @@
 
 namespace tutti::serve {
 
-// The request for an answer to the conversation as it is.
+// The request for an answer to `messages`.
 AddRequest answer_request(const RealtimeContext& context, const RealtimeSettings& settings,
-                          std::string id);
+                          std::string id, std::vector<ChatMessage> messages);
 
 class EarlyRequest;
 

@@ -14,14 +14,24 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr size_t kMostItems = 1000;
+std::string required_id(Fields& fields, std::string_view name, std::string_view what) {
+  const auto id = fields.string(name);
+  if (!id && fields.ok()) fields.missing(name, what);
+  return id.value_or("");
+}
+
+RealtimeError no_item(const std::string& id, const char* param, const char* code) {
+  return {invalid_argument(fmt::format("The conversation has no item '{}'.", printable(id)))
+              .with_param(param),
+          code};
+}
 
 }  // namespace
 
 RealtimeSession::RealtimeSession(const Services& services, std::string model,
                                  std::map<std::string, std::string> trace)
     : id_(new_id("sess")),
-      context_{.services = services, .trace = std::move(trace)},
+      context_{.services = services, .trace = std::move(trace), .conversation_id = new_id("conv")},
       transcription_(context_),
       prompt_(context_),
       answers_(context_, prompt_),
@@ -39,20 +49,27 @@ void RealtimeSession::on_open(std::shared_ptr<WebSocketPeer> peer) {
 }
 
 void RealtimeSession::on_text(std::string text) {
-  const std::lock_guard lock(context_.mutex);
   boost::system::error_code bad;
   const json::value value = json::parse(text, bad);
-  context_.events.set_client_event("");
   if (bad || !value.is_object()) {
+    const std::lock_guard lock(context_.mutex);
+    context_.events.set_client_event("");
     return context_.events.error(
-        invalid_argument(bad ? fmt::format("The message is no JSON: {}.", bad.message())
-                             : "The message must be a JSON object."));
+        {invalid_argument(bad ? fmt::format("The message is no JSON: {}.", bad.message())
+                              : "The message must be a JSON object."),
+         "invalid_json"});
   }
   const json::object& event = value.get_object();
+  // Reading takes its time when there are pictures in it, and answers of all sessions would wait
+  // for the lock meanwhile.
+  Status error;
+  const Action action = read(event, &error);
+  const std::lock_guard lock(context_.mutex);
   const json::value* id = event.if_contains("event_id");
-  if (id && id->is_string()) context_.events.set_client_event(std::string(id->get_string()));
-  const Status status = handle(event);
-  if (!status.ok()) context_.events.error(status);
+  context_.events.set_client_event(id && id->is_string() ? std::string(id->get_string()) : "");
+  const RealtimeError failure =
+      error.ok() ? action() : RealtimeError{error, std::string(field_error_code(error))};
+  if (!failure.ok()) context_.events.error(failure);
 }
 
 void RealtimeSession::on_close() {
@@ -60,115 +77,163 @@ void RealtimeSession::on_close() {
   context_.events.close();
   prompt_.drop();
   prompt_.abort();
+  answers_.abort_all();
   transcription_.abort_all();
 }
 
-Status RealtimeSession::handle(const json::object& event) {
+RealtimeSession::Action RealtimeSession::read(const json::object& event, Status* error) {
   using Self = RealtimeSession;
   struct Known {
     std::string_view type;
-    void (*handle)(Self&, Fields&);
+    Action (*read)(Self&, Fields&);
   };
   static constexpr std::array<Known, 10> kKnown{{
-      {"session.update", [](Self& s, Fields& f) { s.update_session(f); }},
-      {"input_audio_buffer.append", [](Self& s, Fields& f) { s.turns_.append(f); }},
-      {"input_audio_buffer.commit", [](Self& s, Fields& f) { s.turns_.commit_by_client(f); }},
-      {"input_audio_buffer.clear", [](Self& s, Fields&) { s.turns_.clear(); }},
-      {"conversation.item.create", [](Self& s, Fields& f) { s.create_item(f); }},
-      {"conversation.item.retrieve", [](Self& s, Fields& f) { s.retrieve_item(f); }},
-      {"conversation.item.truncate", [](Self& s, Fields& f) { s.truncate_item(f); }},
-      {"conversation.item.delete", [](Self& s, Fields& f) { s.delete_item(f); }},
-      {"response.create", [](Self& s, Fields& f) { s.answers_.create(f); }},
-      {"response.cancel", [](Self& s, Fields& f) { s.answers_.cancel_by_client(f); }},
+      {"session.update", [](Self& s, Fields& f) { return s.read_update(f); }},
+      {"input_audio_buffer.append", [](Self& s, Fields& f) { return s.read_append(f); }},
+      {"input_audio_buffer.commit",
+       [](Self& s, Fields&) -> Action { return [&s] { return s.turns_.commit_by_client(); }; }},
+      {"input_audio_buffer.clear",
+       [](Self& s, Fields&) -> Action {
+         return [&s] {
+           s.turns_.clear();
+           return RealtimeError();
+         };
+       }},
+      {"conversation.item.create", [](Self& s, Fields& f) { return s.read_create(f); }},
+      {"conversation.item.retrieve", [](Self& s, Fields& f) { return s.read_retrieve(f); }},
+      {"conversation.item.truncate", [](Self& s, Fields& f) { return s.read_truncate(f); }},
+      {"conversation.item.delete", [](Self& s, Fields& f) { return s.read_delete(f); }},
+      {"response.create", [](Self& s, Fields& f) { return s.read_response(f); }},
+      {"response.cancel", [](Self& s, Fields& f) { return s.read_cancel(f); }},
   }};
-  Status error;
-  Fields fields(event, "", &error);
-  const std::string type = fields.string("type").value_or("");
-  fields.accept({"event_id"});
-  for (const Known& known : kKnown) {
-    if (known.type != type) continue;
-    known.handle(*this, fields);
-    if (error.ok()) fields.finish();
-    return error;
-  }
+  Fields fields(event, "", error);
+  const auto type = fields.string("type");
+  (void)fields.string("event_id");
   std::vector<std::string> names;
-  for (const Known& known : kKnown) names.emplace_back(known.type);
-  fields.fail("type", fmt::format("The event type '{}' is unknown; there are: {}.", printable(type),
-                                  join(names)));
-  return error;
+  for (const Known& known : kKnown) {
+    names.emplace_back(known.type);
+    if (!type || known.type != *type) continue;
+    Action action = known.read(*this, fields);
+    if (error->ok()) fields.finish();
+    return action;
+  }
+  if (type) {
+    fields.fail("type", fmt::format("The event type '{}' is unknown; there are: {}.",
+                                    printable(*type), join(names)));
+  } else if (error->ok()) {
+    fields.missing("type", "the event's type, one of: " + join(names));
+  }
+  return nullptr;
 }
 
-void RealtimeSession::update_session(Fields& fields) {
+RealtimeSession::Action RealtimeSession::read_update(Fields& fields) {
   const json::object* session = fields.object("session");
-  if (!session) return fields.missing("session", "an object");
+  if (!session) {
+    if (fields.ok()) fields.missing("session", "an object");
+    return nullptr;
+  }
+  const ModelInfo& model = context_.services.model;
+  // Only the client's events change the settings, and they come one at a time.
   RealtimeSettings changed = context_.settings;
-  changed.update(*session, context_.services.model, fields.error());
-  if (!fields.ok()) return;
-  const bool same_detection = changed.turn_detection == context_.settings.turn_detection;
-  context_.settings = std::move(changed);
-  if (!same_detection) turns_.restart_detection();
-  context_.events.send({{"type", "session.updated"},
-                        {"session", context_.settings.json(id_, context_.services.model)}});
+  changed.update(*session, model, fields.error());
+  return [this, &model, changed] {
+    const bool same_detection = changed.turn_detection == context_.settings.turn_detection;
+    context_.settings = changed;
+    if (!same_detection) turns_.restart_detection();
+    context_.events.send(
+        {{"type", "session.updated"}, {"session", context_.settings.json(id_, model)}});
+    return RealtimeError();
+  };
 }
 
-void RealtimeSession::create_item(Fields& fields) {
+RealtimeSession::Action RealtimeSession::read_append(Fields& fields) {
+  auto samples = read_pcm16(fields, "audio");
+  if (!samples) return nullptr;
+  return [this, samples = std::move(*samples)] { return turns_.append(samples); };
+}
+
+RealtimeSession::Action RealtimeSession::read_create(Fields& fields) {
   const std::string previous = fields.string("previous_item_id").value_or("");
   const json::object* object = fields.object("item");
-  if (!object) return fields.missing("item", "an object");
-  if (context_.conversation.size() >= kMostItems) {
-    return fields.fail("item",
-                       fmt::format("The conversation has {} items; that is the most.", kMostItems));
+  if (!object) {
+    if (fields.ok()) fields.missing("item", "an object");
+    return nullptr;
   }
-  if (!previous.empty() && previous != "root" && !context_.conversation.find(previous)) {
-    return fields.fail("previous_item_id",
-                       fmt::format("There is no item '{}'.", printable(previous)));
-  }
-  std::optional<ConversationItem> item = read_item(*object, fields);
-  if (!item) return;
-  if (context_.conversation.find(item->id)) {
-    Fields inner(*object, "item", fields.error());
-    return inner.fail("id", fmt::format("There is an item '{}' already.", printable(item->id)));
-  }
-  if (item->id.empty()) item->id = new_id("item");
-  add_item(context_, std::move(*item), previous);
+  if (!fields.ok()) return nullptr;
+  auto item = read_item(*object, "item", context_.services.model, fields.error());
+  if (!item) return nullptr;
+  return [this, item = std::move(*item), previous] { return create_item(item, previous); };
 }
 
-ConversationItem* RealtimeSession::find_item(Fields& fields) {
-  const std::string id = fields.string("item_id").value_or("");
-  ConversationItem* item = context_.conversation.find(id);
-  if (!item) fields.fail("item_id", fmt::format("There is no item '{}'.", printable(id)));
-  return item;
+RealtimeError RealtimeSession::create_item(ConversationItem item, const std::string& previous_id) {
+  Conversation& conversation = context_.conversation;
+  if (!previous_id.empty() && previous_id != "root" && !conversation.find(previous_id))
+    return no_item(previous_id, "previous_item_id", "item_not_found");
+  if (conversation.find(item.id)) {
+    return {invalid_argument(fmt::format("There is an item '{}' already.", printable(item.id)))
+                .with_param("item.id"),
+            "item_already_exists"};
+  }
+  if (Status room = conversation.room_for(item.bytes()); !room.ok())
+    return {std::move(room).with_param("item"), "conversation_full"};
+  if (item.id.empty()) item.id = new_id("item");
+  add_item(context_, std::move(item), previous_id);
+  return {};
 }
 
-void RealtimeSession::retrieve_item(Fields& fields) {
-  if (const ConversationItem* item = find_item(fields)) {
+RealtimeSession::Action RealtimeSession::read_retrieve(Fields& fields) {
+  return [this, id = required_id(fields, "item_id", "the id of an item")]() -> RealtimeError {
+    const ConversationItem* item = context_.conversation.find(id);
+    if (!item) return no_item(id, "item_id", "item_retrieve_invalid_item_id");
     context_.events.send({{"type", "conversation.item.retrieved"}, {"item", item->json()}});
-  }
+    return {};
+  };
 }
 
-void RealtimeSession::truncate_item(Fields& fields) {
-  const auto end_ms = fields.integer("audio_end_ms", 0, int64_t{1} << 40);
+RealtimeSession::Action RealtimeSession::read_truncate(Fields& fields) {
+  const std::string id = required_id(fields, "item_id", "the id of a spoken answer");
   (void)fields.integer("content_index", 0, 0);
-  ConversationItem* item = find_item(fields);
-  if (!item) return;
-  if (!end_ms) return fields.missing("audio_end_ms", "the milliseconds that were heard");
-  if (item->role != "assistant" || item->audio_ms == 0) {
-    return fields.fail("item_id", "Only spoken answers can be truncated.");
-  }
-  if (*end_ms > item->audio_ms) {
-    return fields.fail("audio_end_ms",
-                       fmt::format("`audio_end_ms` is {}; the answer has {} ms of sound so far.",
-                                   *end_ms, item->audio_ms));
-  }
-  truncate(context_, *item, *end_ms);
+  const auto end_ms = fields.integer("audio_end_ms", 0, int64_t{1} << 40);
+  if (!end_ms && fields.ok()) fields.missing("audio_end_ms", "the milliseconds that were heard");
+  return [this, id, end = end_ms.value_or(0)] { return truncate_item(id, end); };
 }
 
-void RealtimeSession::delete_item(Fields& fields) {
-  const ConversationItem* item = find_item(fields);
-  if (!item) return;
-  const std::string id = item->id;
-  context_.conversation.erase(id);
-  context_.events.send({{"type", "conversation.item.deleted"}, {"item_id", id}});
+RealtimeError RealtimeSession::truncate_item(const std::string& id, int64_t end_ms) {
+  ConversationItem* item = context_.conversation.find(id);
+  if (!item) return no_item(id, "item_id", "item_truncate_invalid_item_id");
+  if (item->role != "assistant" || item->audio_ms == 0) {
+    return {invalid_argument("Only spoken answers can be truncated.").with_param("item_id"),
+            "item_truncate_invalid_item_id"};
+  }
+  if (end_ms > item->audio_ms) {
+    return {
+        invalid_argument(fmt::format("`audio_end_ms` is {}; the answer has {} ms of sound so far.",
+                                     end_ms, item->audio_ms))
+            .with_param("audio_end_ms"),
+        "invalid_value"};
+  }
+  truncate(context_, *item, end_ms);
+  return {};
+}
+
+RealtimeSession::Action RealtimeSession::read_delete(Fields& fields) {
+  return [this, id = required_id(fields, "item_id", "the id of an item")]() -> RealtimeError {
+    if (!context_.conversation.erase(id))
+      return no_item(id, "item_id", "item_delete_invalid_item_id");
+    context_.events.send({{"type", "conversation.item.deleted"}, {"item_id", id}});
+    return {};
+  };
+}
+
+RealtimeSession::Action RealtimeSession::read_response(Fields& fields) {
+  const json::object* object = fields.object("response");
+  ResponseOrder order;
+  if (object) order = read_order(*object, context_.services.model, fields.error());
+  return [this, order = std::move(order)] { return answers_.create(order); };
+}
+
+RealtimeSession::Action RealtimeSession::read_cancel(Fields& fields) {
+  return [this, id = fields.string("response_id")] { return answers_.cancel_by_client(id); };
 }
 
 }  // namespace tutti::serve

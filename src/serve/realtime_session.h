@@ -4,6 +4,7 @@
 // it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -30,13 +31,22 @@ class RealtimeSession final : public WebSocketSession,
   void on_close() override;
 
  private:
-  Status handle(const boost::json::object& event);
-  void update_session(Fields& fields);
-  void create_item(Fields& fields);
-  void retrieve_item(Fields& fields);
-  void truncate_item(Fields& fields);
-  void delete_item(Fields& fields);
-  ConversationItem* find_item(Fields& fields);
+  // What an event asks for, once everything in it has been read and is right.
+  using Action = std::function<RealtimeError()>;
+
+  // Without the lock; the action then runs under it.
+  Action read(const boost::json::object& event, Status* error);
+  Action read_update(Fields& fields);
+  Action read_append(Fields& fields);
+  Action read_create(Fields& fields);
+  Action read_retrieve(Fields& fields);
+  Action read_truncate(Fields& fields);
+  Action read_delete(Fields& fields);
+  Action read_response(Fields& fields);
+  Action read_cancel(Fields& fields);
+
+  RealtimeError create_item(ConversationItem item, const std::string& previous_id);
+  RealtimeError truncate_item(const std::string& id, int64_t end_ms);
 
   const std::string id_;
   RealtimeContext context_;

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "serve/api_error.h"
+#include "serve/realtime_fields.h"
 #include "serve/voice_field.h"
 
 namespace tutti::serve {
@@ -10,23 +10,6 @@ namespace tutti::serve {
 namespace json = boost::json;
 
 namespace {
-
-// "pcm16", or {"type": "audio/pcm", "rate": 24000}: the one format there is.
-void check_format(Fields& fields, std::string_view name) {
-  const json::value* format = fields.any(name);
-  if (!format) return;
-  bool known = format->is_string() && format->get_string() == "pcm16";
-  if (const auto* object = format->if_object()) {
-    const json::value* type = object->if_contains("type");
-    const json::value* rate = object->if_contains("rate");
-    known = type && type->is_string() && type->get_string() == "audio/pcm" &&
-            (!rate || (rate->is_int64() && rate->get_int64() == kRealtimeRate));
-  }
-  if (!known) {
-    fields.fail(name, fmt::format("`{}` must be pcm16 (audio/pcm at {} Hz).", fields.path_of(name),
-                                  kRealtimeRate));
-  }
-}
 
 void read_turn_detection(Fields& fields, RealtimeSettings& settings, bool present) {
   if (!present) return;
@@ -36,7 +19,7 @@ void read_turn_detection(Fields& fields, RealtimeSettings& settings, bool presen
     return;
   }
   Fields detection(*object, fields.path_of("turn_detection"), fields.error());
-  (void)detection.choice("type", {"server_vad", "semantic_vad"});
+  (void)detection.choice("type", {"server_vad"});
   VoiceActivityOptions options;
   options.threshold = detection.number("threshold", 0, 1).value_or(options.threshold);
   options.prefix_padding_ms = static_cast<int32_t>(
@@ -45,32 +28,41 @@ void read_turn_detection(Fields& fields, RealtimeSettings& settings, bool presen
       detection.integer("silence_duration_ms", 40, 10000).value_or(options.silence_duration_ms));
   settings.create_response = detection.boolean("create_response").value_or(true);
   settings.interrupt_response = detection.boolean("interrupt_response").value_or(true);
-  detection.accept({"eagerness", "idle_timeout_ms"});
+  refuse(detection, "idle_timeout_ms", "nobody is spoken to who is silent");
   if (detection.ok()) detection.finish();
   settings.turn_detection = options;
 }
 
 void read_transcription(Fields& fields, std::string_view name, RealtimeSettings& settings,
                         bool present) {
-  if (present) settings.transcribe_input = fields.object(name) != nullptr;
+  if (!present) return;
+  const json::object* object = fields.object(name);
+  settings.transcribe_input = object != nullptr;
+  settings.transcription_prompt.clear();
+  if (!object) return;
+  Fields transcription(*object, fields.path_of(name), fields.error());
+  // The served model hears in whatever language it is; clients name another one by default.
+  (void)transcription.string("model");
+  (void)transcription.string("language");
+  settings.transcription_prompt = transcription.string("prompt").value_or("");
+  if (transcription.ok()) transcription.finish();
 }
 
-void read_modalities(Fields& fields, std::string_view name, const ModelInfo& model,
-                     RealtimeSettings& settings) {
-  if (!fields.any(name)) return;
-  bool speech = false;
-  for (const std::string& modality : fields.strings(name)) {
-    if (modality != "text" && modality != "audio") {
-      return fields.fail(name, fmt::format("`{}` has '{}'; text and audio are allowed.",
-                                           fields.path_of(name), printable(modality)));
-    }
-    speech = speech || modality == "audio";
-  }
-  if (speech && model.audio_stage() < 0) {
-    return fields.fail(
-        name, fmt::format("`{}` has 'audio'; this model does not speak.", fields.path_of(name)));
-  }
-  settings.speech = speech;
+constexpr const char* kNoNoiseReduction = "the model hears the sound as it comes";
+
+void read_input(Fields& input, RealtimeSettings& settings, const json::object& object) {
+  check_audio_format(input, "format");
+  read_turn_detection(input, settings, object.contains("turn_detection"));
+  read_transcription(input, "transcription", settings, object.contains("transcription"));
+  refuse(input, "noise_reduction", kNoNoiseReduction);
+  if (input.ok()) input.finish();
+}
+
+void read_output(Fields& output, const ModelInfo& model, RealtimeSettings& settings) {
+  check_audio_format(output, "format");
+  if (const auto voice = read_voice(output, model)) settings.voice = *voice;
+  if (const auto speed = read_speed(output)) settings.speed = *speed;
+  if (output.ok()) output.finish();
 }
 
 void read_audio(Fields& session, const ModelInfo& model, RealtimeSettings& settings) {
@@ -79,20 +71,40 @@ void read_audio(Fields& session, const ModelInfo& model, RealtimeSettings& setti
   Fields audio(*object, session.path_of("audio"), session.error());
   if (const json::object* in = audio.object("input")) {
     Fields input(*in, audio.path_of("input"), session.error());
-    check_format(input, "format");
-    read_turn_detection(input, settings, in->contains("turn_detection"));
-    read_transcription(input, "transcription", settings, in->contains("transcription"));
-    input.accept({"turn_detection", "transcription", "noise_reduction"});
-    if (input.ok()) input.finish();
+    read_input(input, settings, *in);
   }
   if (const json::object* out = audio.object("output")) {
     Fields output(*out, audio.path_of("output"), session.error());
-    check_format(output, "format");
-    if (const auto voice = read_voice(output, model)) settings.voice = *voice;
-    output.accept({"speed"});
-    if (output.ok()) output.finish();
+    read_output(output, model, settings);
   }
   if (audio.ok()) audio.finish();
+}
+
+// By the names that OpenAI's earlier version had.
+void read_earlier(Fields& session, const ModelInfo& model, RealtimeSettings& settings,
+                  const json::object& object) {
+  if (const auto name = read_voice(session, model)) settings.voice = *name;
+  if (const auto speed = read_speed(session)) settings.speed = *speed;
+  check_audio_format(session, "input_audio_format");
+  check_audio_format(session, "output_audio_format");
+  read_turn_detection(session, settings, object.contains("turn_detection"));
+  read_transcription(session, "input_audio_transcription", settings,
+                     object.contains("input_audio_transcription"));
+  refuse(session, "input_audio_noise_reduction", kNoNoiseReduction);
+}
+
+void refuse_what_there_is_not(Fields& session) {
+  (void)session.choice("type", {"realtime"});
+  refuse_tools(session);
+  refuse(session, "include", "transcripts come without log probabilities");
+  refuse(session, "prompt", "no prompts are stored here");
+  refuse(session, "tracing", "the server writes traces of its own (--trace-out)");
+  const json::value* truncation = session.any("truncation");
+  if (truncation && *truncation != "disabled") {
+    session.fail("truncation",
+                 "`session.truncation` must be \"disabled\"; items are deleted by the client "
+                 "alone.");
+  }
 }
 
 }  // namespace
@@ -100,32 +112,17 @@ void read_audio(Fields& session, const ModelInfo& model, RealtimeSettings& setti
 void RealtimeSettings::update(const json::object& object, const ModelInfo& served, Status* error) {
   Fields session(object, "session", error);
   if (const auto text = session.string("instructions")) instructions = *text;
-  read_modalities(session, "output_modalities", served, *this);
-  read_modalities(session, "modalities", served, *this);
+  if (const auto wanted = read_speech(session, served)) speech = *wanted;
   read_audio(session, served, *this);
-  if (const auto name = read_voice(session, served)) voice = *name;
-  check_format(session, "input_audio_format");
-  check_format(session, "output_audio_format");
-  read_turn_detection(session, *this, object.contains("turn_detection"));
-  read_transcription(session, "input_audio_transcription", *this,
-                     object.contains("input_audio_transcription"));
+  read_earlier(session, served, *this, object);
   if (const auto value = session.number("temperature", 0, 2)) temperature = *value;
-  for (const char* name : {"max_output_tokens", "max_response_output_tokens"}) {
-    const json::value* most = session.any(name);
-    if (!most) continue;
-    if (most->is_string() && most->get_string() == "inf") {
-      max_output_tokens.reset();
-    } else if (const auto value = session.integer(name, 1, 1 << 24)) {
-      max_output_tokens = static_cast<int32_t>(*value);
-    }
-  }
+  if (const auto most = read_most_tokens(session)) max_output_tokens = *most;
   if (const auto name = session.string("model"); name && error->ok()) {
     *error = served.check_model(*name);
     model = *name;
   }
-  session.accept({"type", "id", "object", "tools", "tool_choice", "tracing", "include", "prompt",
-                  "truncation", "expires_at", "turn_detection", "input_audio_transcription",
-                  "input_audio_noise_reduction", "speed", "conversation", "metadata", "input"});
+  refuse_what_there_is_not(session);
+  session.accept({"id", "object", "expires_at"});  // of the session as the server has told it
   if (error->ok()) session.finish();
 }
 
@@ -141,20 +138,33 @@ json::object RealtimeSettings::json(const std::string& id, const ModelInfo& serv
                              {"interrupt_response", interrupt_response}};
   }
   json::object input{{"format", format}, {"turn_detection", std::move(detection)}};
-  input["transcription"] =
-      transcribe_input ? json::value(json::object{{"model", served.name()}}) : json::value(nullptr);
+  input["transcription"] = nullptr;
+  if (transcribe_input)
+    input["transcription"] =
+        json::object{{"model", served.name()}, {"prompt", transcription_prompt}};
+  input["noise_reduction"] = nullptr;
+  return {{"type", "realtime"},
+          {"id", id},
+          {"object", "realtime.session"},
+          {"model", model.empty() ? served.name() : model},
+          {"instructions", instructions},
+          {"output_modalities", json::array{speech ? "audio" : "text"}},
+          {"audio", {{"input", std::move(input)}, {"output", output_json(served)}}},
+          {"max_output_tokens", most_tokens_json()},
+          {"tools", json::array()},
+          {"tool_choice", "none"},
+          {"truncation", "disabled"}};
+}
+
+json::object RealtimeSettings::output_json(const ModelInfo& served) const {
   const std::vector<std::string>& voices = served.engine().voices();
-  const std::string spoken = voice.empty() && !voices.empty() ? voices.front() : voice;
-  return {
-      {"type", "realtime"},
-      {"id", id},
-      {"object", "realtime.session"},
-      {"model", model.empty() ? served.name() : model},
-      {"instructions", instructions},
-      {"output_modalities", json::array{speech ? "audio" : "text"}},
-      {"audio", {{"input", std::move(input)}, {"output", {{"format", format}, {"voice", spoken}}}}},
-      {"max_output_tokens",
-       max_output_tokens ? json::value(*max_output_tokens) : json::value("inf")}};
+  return {{"format", {{"type", "audio/pcm"}, {"rate", kRealtimeRate}}},
+          {"voice", voice.empty() && !voices.empty() ? voices.front() : voice},
+          {"speed", speed}};
+}
+
+json::value RealtimeSettings::most_tokens_json() const {
+  return max_output_tokens ? json::value(*max_output_tokens) : json::value("inf");
 }
 
 }  // namespace tutti::serve

@@ -1,5 +1,6 @@
 #include "serve/realtime_transcription.h"
 
+#include "base/strings.h"
 #include "serve/api_error.h"
 #include "serve/json_text.h"
 #include "serve/text_answer.h"
@@ -21,7 +22,8 @@ json::object event_of(const char* what, const std::string& item_id) {
 
 void RealtimeTranscription::begin(const std::string& item_id, Sound sound) {
   const std::string id = new_id("transcription");
-  AddRequest request = transcription_request(context_.services.model, id, std::move(sound));
+  AddRequest request = transcription_request(context_.services.model, id, std::move(sound),
+                                             context_.settings.transcription_prompt);
   request.trace_headers = context_.trace;
   live_.insert(id);
   auto delta = context_.guarded([this, item_id](const OutputMessage& message) {
@@ -31,7 +33,7 @@ void RealtimeTranscription::begin(const std::string& item_id, Sound sound) {
     context_.events.send(std::move(event));
   });
   auto done = context_.guarded([this, id, item_id](const Status& status, const Answer& answer) {
-    end(id, item_id, status, answer.text);
+    end(id, item_id, status, answer);
   });
   context_.services.gateway.submit(
       std::move(request),
@@ -39,19 +41,27 @@ void RealtimeTranscription::begin(const std::string& item_id, Sound sound) {
 }
 
 void RealtimeTranscription::end(const std::string& request_id, const std::string& item_id,
-                                const Status& status, const std::string& text) {
+                                const Status& status, const Answer& answer) {
   live_.erase(request_id);
   ConversationItem* item = context_.conversation.find(item_id);
   if (!item) return;
   if (!status.ok()) {
     json::object event = event_of("failed", item_id);
-    event["error"] =
-        json::object{{"type", error_type(status.code())}, {"message", status.message()}};
+    event["error"] = json::object{{"type", error_type(status.code())},
+                                  {"code", ascii_lower(status_code_name(status.code()))},
+                                  {"message", status.message()},
+                                  {"param", nullptr}};
     return context_.events.send(std::move(event));
   }
-  item->text = text;
+  if (!item->content.empty()) item->content.front().text = answer.text;
   json::object event = event_of("completed", item_id);
-  event["transcript"] = valid_utf8(text);
+  event["transcript"] = valid_utf8(answer.text);
+  Usage usage;
+  usage.add(answer, context_.services.model);
+  event["usage"] = json::object{{"type", "tokens"},
+                                {"input_tokens", usage.prompt_tokens},
+                                {"output_tokens", usage.completion_tokens},
+                                {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
   context_.events.send(std::move(event));
 }
 

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "serve/answer.h"
 #include "serve/realtime_context.h"
 
 namespace tutti::serve {
@@ -21,7 +22,7 @@ class RealtimeTranscription {
 
  private:
   void end(const std::string& request_id, const std::string& item_id, const Status& status,
-           const std::string& text);
+           const Answer& answer);
 
   RealtimeContext& context_;
   std::set<std::string> live_;  // request ids

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "serve/gateway.h"
-#include "serve/realtime_items.h"
 
 namespace tutti::serve {
 
@@ -30,22 +29,22 @@ RealtimeTurns::RealtimeTurns(RealtimeContext& context, RealtimePrompt& prompt,
   restart_detection();
 }
 
-void RealtimeTurns::append(Fields& fields) {
-  const auto samples = read_pcm16(fields, "audio");
-  if (!samples) return;
+RealtimeError RealtimeTurns::append(const std::vector<int16_t>& samples) {
   if (!detection_ && buffer_.ms() >= kMostTurn_ms) {
-    return fields.fail("audio",
-                       fmt::format("The input buffer has {} s of sound, which is the most; "
-                                   "commit or clear it.",
-                                   kMostTurn_ms / 1000));
+    return {invalid_argument(fmt::format("The input buffer has {} s of sound, which is the most; "
+                                         "commit or clear it.",
+                                         kMostTurn_ms / 1000))
+                .with_param("audio"),
+            "input_audio_buffer_full"};
   }
-  buffer_.append(*samples);
+  buffer_.append(samples);
   if (detection_) {
-    detect(*samples);
+    detect(samples);
   } else if (!turn_) {
     begin_turn(buffer_.first_ms());
   }
   stream();
+  return {};
 }
 
 void RealtimeTurns::clear() {
@@ -92,8 +91,13 @@ void RealtimeTurns::speech_stopped(int64_t at_ms) {
   const std::string id = turn_->item_id;
   context_.events.send(
       {{"type", "input_audio_buffer.speech_stopped"}, {"audio_end_ms", at_ms}, {"item_id", id}});
-  commit(id);
-  if (context_.settings.create_response) answers_.start(context_.settings);
+  if (const Status committed = commit(); !committed.ok()) {
+    context_.events.error({committed, "conversation_full"});
+    buffer_.clear();
+    turn_.reset();
+    return prompt_.drop();
+  }
+  if (context_.settings.create_response) answers_.answer_turn();
 }
 
 void RealtimeTurns::begin_turn(int64_t at_ms) {
@@ -116,27 +120,33 @@ void RealtimeTurns::stream() {
   }
 }
 
-void RealtimeTurns::commit_by_client(Fields& fields) {
+RealtimeError RealtimeTurns::commit_by_client() {
   if (buffer_.ms() < kLeastTurn_ms) {
-    return fields.fail("audio",
-                       fmt::format("The input buffer has {} ms of sound; at least {} are needed.",
-                                   buffer_.ms(), kLeastTurn_ms));
+    return {invalid_argument(fmt::format(
+                "The input buffer has {} ms of sound; at least {} are needed to commit it.",
+                buffer_.ms(), kLeastTurn_ms)),
+            "input_audio_buffer_commit_empty"};
   }
   if (!turn_) begin_turn(buffer_.first_ms());
-  const std::string id = turn_->item_id;
-  commit(id);
+  if (Status committed = commit(); !committed.ok()) return {committed, "conversation_full"};
   restart_detection();
+  return {};
 }
 
-void RealtimeTurns::commit(const std::string& item_id) {
+Status RealtimeTurns::commit() {
   const int64_t end_ms = buffer_.total_ms();
+  const std::string item_id = turn_->item_id;
+  ItemPart part;
+  part.spoken = true;
+  part.sounds = turn_->parts;
+  part.sounds.push_back(buffer_.file(turn_->streamed_ms, end_ms));
+  const Sound whole =
+      part.sounds.size() == 1 ? part.sounds.front() : buffer_.file(turn_->begin_ms, end_ms);
   ConversationItem item;
   item.id = item_id;
   item.role = "user";
-  item.sounds = std::move(turn_->parts);
-  item.sounds.push_back(buffer_.file(turn_->streamed_ms, end_ms));
-  const Sound whole =
-      item.sounds.size() == 1 ? item.sounds.front() : buffer_.file(turn_->begin_ms, end_ms);
+  item.content.push_back(std::move(part));
+  TUTTI_RETURN_IF_ERROR(context_.conversation.room_for(item.bytes()));
   buffer_.clear();
   turn_.reset();
   context_.events.send({{"type", "input_audio_buffer.committed"},
@@ -144,6 +154,7 @@ void RealtimeTurns::commit(const std::string& item_id) {
                         {"previous_item_id", or_null(context_.conversation.last())}});
   add_item(context_, std::move(item), "");
   if (context_.settings.transcribe_input) transcription_.begin(item_id, whole);
+  return {};
 }
 
 void add_item(RealtimeContext& context, ConversationItem item, const std::string& previous_id) {

@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "serve/fields.h"
 #include "serve/realtime_answers.h"
 #include "serve/realtime_context.h"
 #include "serve/realtime_prompt.h"
@@ -32,8 +31,8 @@ class RealtimeTurns {
                 RealtimeTranscription& transcription);
 
   // The client's input_audio_buffer events.
-  void append(Fields& fields);
-  void commit_by_client(Fields& fields);
+  RealtimeError append(const std::vector<int16_t>& samples);
+  RealtimeError commit_by_client();
   void clear();
   // After the settings have changed.
   void restart_detection();
@@ -45,7 +44,8 @@ class RealtimeTurns {
   void begin_turn(int64_t at_ms);
   // Hands on what can be taken in before the turn has ended.
   void stream();
-  void commit(const std::string& item_id);
+  // Error: the conversation has no room for it; the sound is where it was.
+  Status commit();
 
   RealtimeContext& context_;
   RealtimePrompt& prompt_;

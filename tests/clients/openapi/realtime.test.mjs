@@ -35,6 +35,10 @@ const EVENTS = [
   { type: 'conversation.item.delete', item_id: 'mine' },
   { type: 'response.create' },
   { type: 'response.create', response: { output_modalities: ['text'], instructions: 'Say yes.', max_output_tokens: 3 } },
+  {
+    type: 'response.create',
+    response: { conversation: 'none', output_modalities: ['text'], metadata: { topic: 'greeting' }, input: [message({ type: 'input_text', text: 'Hi' }), { type: 'item_reference', id: 'mine' }], max_output_tokens: 2 },
+  },
   { type: 'response.cancel' },
 ];
 
