@@ -4,7 +4,6 @@
 #include <atomic>
 #include <boost/json.hpp>
 #include <filesystem>
-#include <thread>
 
 #include "orchestrator/testing/engine_fixture.h"
 
@@ -136,8 +135,7 @@ TEST_F(ControlStateTest, SleepIsRefusedAsAWholeWhileASessionIsOpen) {
   for (int32_t s = 0; s < 3; ++s) EXPECT_THAT(states(s), ElementsAre("running"));
   ASSERT_TRUE(engine_->abort({"session"}).ok());
   read_until_end("session");
-  // Its end is told a moment before the orchestrator has let go of it.
-  while (!engine_->collective_rpc("sleep", 30)) std::this_thread::yield();
+  call("sleep");
   for (int32_t s = 0; s < 3; ++s) EXPECT_THAT(states(s), ElementsAre("asleep"));
 }
 
@@ -166,7 +164,6 @@ TEST_F(ControlStateTest, AdaptersAndPinsSurviveDeathAndDeepSleep) {
   call("ping", "", {0});
   EXPECT_THAT(told_->all(),
               ElementsAre("add_lora poet", "pin_lora poet", "add_lora poet", "pin_lora poet"));
-  while (engine_->stats().live_requests > 0) std::this_thread::yield();
   call("sleep", R"({"level":2})");
   call("wake_up");
   call("ping", "", {0});

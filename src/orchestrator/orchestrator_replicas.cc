@@ -42,6 +42,8 @@ Status Orchestrator::check_idle(std::span<const int32_t> stages) const {
   int32_t where = 0;
   for (const RequestKey key : sorted_live()) {
     const RequestProgress& progress = *live_.at(key);
+    // Replicas let go of the others before they come to what is sent to them now.
+    if (progress.ending == Ending::kSaid || progress.ending == Ending::kAborted) continue;
     for (int32_t s = 0; s < graph_->size(); ++s) {
       const State state = progress.stages[s].state;
       if (state == State::kNotNeeded || state == State::kFinished) continue;

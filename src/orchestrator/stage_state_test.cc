@@ -137,6 +137,15 @@ TEST_F(StageStateTest, StagesThatALiveSessionNeedsLaterDoNotSleep) {
   EXPECT_EQ(pools_[1]->sleep_level(), 0);
 }
 
+TEST_F(StageStateTest, ARequestThatIsLetGoOfKeepsNobodyAwake) {
+  start(true);
+  add(1, {0});
+  orchestrator_->handle(AbortMessage{{RequestKey(1)}});
+  log_[0].clear();
+  call("sleep", "{}", {0});
+  EXPECT_THAT(log_[0], ElementsAre("rpc sleep")) << "behind the abort";
+}
+
 TEST_F(StageStateTest, AStageThatNoLiveRequestNeedsMaySleep) {
   start(true);
   add(1, {0});
