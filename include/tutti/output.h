@@ -77,6 +77,7 @@ struct StageMetricsMessage {
   int32_t stage_id = 0;
   int32_t replica_id = 0;
   StageMetrics metrics;
+  double stage_submit_ts = 0;
 };
 
 // Ends its request (terminal), or, when fatal and without request_id, the engine.

@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/strings.h"
+
 namespace tutti {
 namespace {
 
@@ -23,8 +25,11 @@ std::string number(double value) { return fmt::format("{:.6f}", value); }
 
 double or_else(double time_s, double otherwise) { return time_s > 0 ? time_s : otherwise; }
 
-// When the stage computed for the request, from its first step to its last.
+// When the stage got the request's first input, and computed for it from its first step to its
+// last.
 struct StageTimes {
+  bool transfers = false;
+  double transfer_begin = 0;  // of the first chunk; the others come while it computes
   double queue_begin = 0;
   double compute_begin = 0;
   double compute_end = 0;
@@ -41,9 +46,14 @@ bool can_write(const fs::path& path) {
          access(folder.c_str(), W_OK | X_OK) == 0;
 }
 
-StageTimes times_of(const StageMetrics& metrics, double end_s) {
+// `takes_chunks`: of other stages.
+template <typename Record>
+StageTimes times_of(const Record& at, bool takes_chunks, double end_s) {
+  const StageMetrics& metrics = at.metrics;
   StageTimes times;
   times.queue_begin = or_else(metrics.submitted_s, end_s);
+  times.transfer_begin = std::min(at.sent_s, times.queue_begin);
+  times.transfers = takes_chunks && metrics.transfer_s > 0;
   times.compute_end = or_else(metrics.finished_s, end_s);
   times.compute_begin = or_else(metrics.first_scheduled_s, times.compute_end);
   times.compute_end = std::max(times.compute_end, times.compute_begin);
@@ -100,6 +110,7 @@ void Timeline::accepted(const AcceptedRequest& request) {
   record.request_id = request.request_id;
   record.context = trace_context(request.trace_headers);
   record.arrival_s = request.arrival_s;
+  add_prompt_text(record, request.prompt_text);
   record.sampling_params = request.segment.sampling_params;
   const std::lock_guard lock(mutex_);
   open_[request.key] = std::move(record);
@@ -109,6 +120,19 @@ void Timeline::not_accepted(RequestKey key) {
   --accepted_;
   const std::lock_guard lock(mutex_);
   open_.erase(key);
+}
+
+void Timeline::updated(RequestKey key, std::string_view prompt_text) {
+  if (!records()) return;
+  const std::lock_guard lock(mutex_);
+  const auto found = open_.find(key);
+  if (found != open_.end()) add_prompt_text(found->second, prompt_text);
+}
+
+void Timeline::add_prompt_text(Record& record, std::string_view text) {
+  const size_t room = kMostPromptText - record.prompt_text.size();
+  const std::string_view fits = text.substr(0, room);
+  record.prompt_text += fits.substr(0, utf8_complete_prefix(fits));
 }
 
 void Timeline::on_retry(RequestKey) { ++retried_; }
@@ -129,19 +153,21 @@ void Timeline::on_message(RequestKey key, const EngineMessage& message) {
     const std::lock_guard lock(mutex_);
     const auto found = open_.find(key);
     if (found == open_.end()) return;
-    const auto take = [&](int32_t stage, int32_t replica, const StageMetrics& metrics) {
+    const auto take = [&](const auto& said) {
+      const StageMetrics& metrics = said.metrics;
       auto& stages = found->second.stages;
-      StageRecord& at = stages[{stage, metrics.submitted_s}];
+      StageRecord& at = stages[{said.stage_id, metrics.submitted_s}];
       if (stages.size() > kMostStageRecords) stages.erase(stages.begin());
-      at.replica = replica;
+      at.replica = said.replica_id;
+      at.sent_s = said.stage_submit_ts;
       at.metrics = metrics;
       return &at;
     };
     if (output) {
-      StageRecord* at = take(output->stage_id, output->replica_id, output->metrics);
+      StageRecord* at = take(*output);
       at->finish_reason = output->output.finish_reason;
     } else if (const auto* metrics = std::get_if<StageMetricsMessage>(&message)) {
-      take(metrics->stage_id, metrics->replica_id, metrics->metrics);
+      take(*metrics);
     } else {
       found->second.error = error->error;
     }
@@ -165,11 +191,13 @@ void Timeline::draw(RequestKey key, const Record& record, double end_s) {
     if (metrics.submitted_s <= 0) continue;  // never began here
     const TraceTrack track{stage, at.replica};
     recorder_.name_track(track, graph_->describe(stage), fmt::format("replica {}", at.replica));
-    const StageTimes times = times_of(metrics, end_s);
+    const bool takes_chunks = !graph_->spec(stage).sources.empty();
+    const StageTimes times = times_of(at, takes_chunks, end_s);
     const TraceArgs who{{"request", json_quoted(record.request_id)}};
-    if (metrics.transfer_s > 0) {
-      recorder_.async_span(track, "transfer", key.value, times.queue_begin - metrics.transfer_s,
-                           times.queue_begin, who);
+    if (times.transfers) {
+      recorder_.async_span(track, "transfer", key.value, times.transfer_begin, times.queue_begin,
+                           {{"request", json_quoted(record.request_id)},
+                            {"all_chunks_s", number(metrics.transfer_s)}});
     }
     recorder_.async_span(track, "queue", key.value, times.queue_begin, times.compute_begin, who);
     recorder_.async_span(track, "compute", key.value, times.compute_begin, times.compute_end,
@@ -211,6 +239,7 @@ void Timeline::send_spans(const Record& record, double end_s) {
   about.emplace_back("gen_ai.request.model", options_.model);
   about.emplace_back("gen_ai.response.model", options_.model);
   about.emplace_back("gen_ai.request.id", record.request_id);
+  if (!record.prompt_text.empty()) about.emplace_back("gen_ai.prompt", record.prompt_text);
   about.emplace_back("gen_ai.request.temperature", static_cast<double>(params.temperature));
   about.emplace_back("gen_ai.request.top_p", static_cast<double>(params.top_p));
   if (params.max_tokens) {
@@ -219,7 +248,7 @@ void Timeline::send_spans(const Record& record, double end_s) {
   about.emplace_back("gen_ai.latency.e2e", end_s - record.arrival_s);
   std::vector<std::string> reasons;
   int64_t input_tokens = 0, output_tokens = 0;
-  const StageMetrics* first = nullptr;  // of the stages that take the prompt
+  const StageRecord* first = nullptr;  // of the stages that take the prompt
   for (const auto& [begun, at] : record.stages) {
     if (at.finish_reason != FinishReason::kNone) {
       reasons.emplace_back(finish_reason_name(at.finish_reason));
@@ -227,18 +256,18 @@ void Timeline::send_spans(const Record& record, double end_s) {
     if (!graph_->spec(begun.first).sources.empty()) continue;
     input_tokens += at.metrics.prompt_tokens;
     output_tokens += at.metrics.output_tokens;
-    if (!first) first = &at.metrics;
+    if (!first) first = &at;
   }
   about.emplace_back("gen_ai.usage.input_tokens", input_tokens);
   about.emplace_back("gen_ai.usage.output_tokens", output_tokens);
   about.emplace_back("gen_ai.usage.prompt_tokens", input_tokens);
   about.emplace_back("gen_ai.usage.completion_tokens", output_tokens);
   if (first) {
-    const double began_s = times_of(*first, end_s).compute_begin;
+    const double began_s = times_of(*first, false, end_s).compute_begin;
     about.emplace_back("gen_ai.latency.time_in_queue", began_s - record.arrival_s);
-    if (first->first_output_s > 0) {
+    if (first->metrics.first_output_s > 0) {
       about.emplace_back("gen_ai.latency.time_to_first_token",
-                         first->first_output_s - record.arrival_s);
+                         first->metrics.first_output_s - record.arrival_s);
     }
   }
   if (!reasons.empty()) about.emplace_back("gen_ai.response.finish_reasons", std::move(reasons));
@@ -247,7 +276,8 @@ void Timeline::send_spans(const Record& record, double end_s) {
     const int32_t stage = begun.first;
     const StageMetrics& metrics = at.metrics;
     if (metrics.submitted_s <= 0) continue;
-    const StageTimes times = times_of(metrics, end_s);
+    const bool takes_chunks = !graph_->spec(stage).sources.empty();
+    const StageTimes times = times_of(at, takes_chunks, end_s);
     const auto add = [&](const char* part, double begin, double end) {
       Span span;
       span.trace_id = root.trace_id;
@@ -260,6 +290,9 @@ void Timeline::send_spans(const Record& record, double end_s) {
                          {"tutti.stage.id", int64_t{stage}},
                          {"tutti.stage.name", graph_->spec(stage).model_stage},
                          {"tutti.replica.id", int64_t{at.replica}}};
+      if (std::string_view(part) == "transfer") {
+        span.attributes.emplace_back("tutti.latency.transfer_all_chunks", metrics.transfer_s);
+      }
       if (std::string_view(part) == "compute") {
         span.attributes.emplace_back("gen_ai.usage.input_tokens", metrics.prompt_tokens);
         span.attributes.emplace_back("gen_ai.usage.output_tokens", metrics.output_tokens);
@@ -267,9 +300,7 @@ void Timeline::send_spans(const Record& record, double end_s) {
       }
       exporter_->add(std::move(span));
     };
-    if (metrics.transfer_s > 0) {
-      add("transfer", times.queue_begin - metrics.transfer_s, times.queue_begin);
-    }
+    if (times.transfers) add("transfer", times.transfer_begin, times.queue_begin);
     add("queue", times.queue_begin, times.compute_begin);
     add("compute", times.compute_begin, times.compute_end);
   }

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "base/trace_recorder.h"
@@ -38,6 +39,8 @@ class Timeline {
 
   void accepted(const AcceptedRequest& request);
   void not_accepted(RequestKey key);
+  // A further segment of the request, as its caller typed it.
+  void updated(RequestKey key, std::string_view prompt_text);
   void on_message(RequestKey key, const EngineMessage& message);
   void on_retry(RequestKey key);
   // Writes the trace file.
@@ -57,13 +60,16 @@ class Timeline {
  private:
   // Of one request; a session has one for every segment and stage.
   static constexpr size_t kMostStageRecords = 1024;
+  static constexpr size_t kMostPromptText = 1024;
   struct StageRecord {
     int32_t replica = 0;
     StageMetrics metrics;
+    double sent_s = 0;  // when the orchestrator gave it the request or segment
     FinishReason finish_reason = FinishReason::kNone;
   };
   struct Record {
     std::string request_id;
+    std::string prompt_text;  // of all segments, its first kMostPromptText bytes
     TraceContext context;
     double arrival_s = 0;
     // By stage and the time when it got the segment.
@@ -74,6 +80,7 @@ class Timeline {
 
   Timeline(std::shared_ptr<const StageGraph> graph, Options options,
            std::unique_ptr<OtlpExporter> exporter);
+  static void add_prompt_text(Record& record, std::string_view text);
   bool records() const { return exporter_ != nullptr || recorder_.enabled(); }
   void ended(RequestKey key, Record record);
   void draw(RequestKey key, const Record& record, double end_s);

@@ -99,7 +99,7 @@ class TimedEngine final : public StageEngine {
   Status admit(StageRequest request) override {
     StageMetrics& metrics = metrics_[request.key.value];
     metrics.submitted_s = now();
-    metrics.transfer_s = 1e-4;
+    metrics.transfer_s = 1000;  // of all chunks: more than the engine is old
     metrics.prompt_tokens = 5;
     return inner_->admit(std::move(request));
   }
@@ -163,6 +163,10 @@ TEST_F(TimelineTest, TraceOutIsAChromeTraceOfEveryStage) {
     const std::string where = std::to_string(event.at("pid").as_int64());
     if (phase == "b") {
       EXPECT_EQ(event.at("args").at("request").as_string(), "a \"quoted\"");
+      EXPECT_GE(event.at("ts").to_number<double>(), 0) << name;
+      if (name == "transfer") {
+        EXPECT_EQ(event.at("args").at("all_chunks_s").to_number<double>(), 1000);
+      }
       spans.insert(name + where);
     }
     if (phase == "i") instants.insert(name + where);
@@ -191,6 +195,7 @@ TEST_F(TimelineTest, SpansOfEveryStageJoinTheCallersTrace) {
   AddRequest mine = request("a", 6);
   mine.trace_headers = {{"traceparent", std::string("00-") + kTrace + "-" + kParent + "-01"},
                         {"tracestate", "vendor=1"}};
+  mine.prompt_text = std::string(1023, 'x') + "\u00e9" + "y";
   ASSERT_TRUE(engine_->add_request(mine).ok());
   read_until_end("a");
   engine_.reset();  // flushes
@@ -207,9 +212,16 @@ TEST_F(TimelineTest, SpansOfEveryStageJoinTheCallersTrace) {
   const json::object about = attributes_of(root);
   EXPECT_EQ(about.at("gen_ai.request.id").as_string(), "a");
   EXPECT_EQ(about.at("gen_ai.request.model").as_string(), "fake");
+  EXPECT_EQ(about.at("gen_ai.prompt").as_string(), std::string(1023, 'x')) << "whole characters";
   EXPECT_EQ(about.at("gen_ai.usage.output_tokens").as_string(), "6");
   EXPECT_EQ(about.at("gen_ai.usage.completion_tokens").as_string(), "6");
   EXPECT_GT(about.at("gen_ai.latency.e2e").as_double(), 0);
+  const json::object transfer = attributes_of(by_name["talker transfer"]);
+  EXPECT_EQ(transfer.at("tutti.latency.transfer_all_chunks").as_double(), 1000);
+  const auto begin_of = [&](const char* name) {
+    return std::stoll(std::string(by_name[name].at("startTimeUnixNano").as_string()));
+  };
+  EXPECT_GE(begin_of("talker transfer"), begin_of("thinker compute")) << "the first chunk's alone";
   for (const char* name : {"thinker queue", "thinker compute", "talker transfer", "talker compute",
                            "code2wav queue", "code2wav compute"}) {
     ASSERT_TRUE(by_name.contains(name)) << name;
