@@ -46,6 +46,8 @@ struct EngineOptions {
   double stage_init_timeout_s = 300;
   // Chunks stream between stages; off hands over whole results. Same tokens and samples.
   bool async_chunk = true;
+  // Directory with the tokenizer and its chat template; empty: the model's own.
+  std::string tokenizer;
   // "auto" (the checkpoint's), "float32" or "bfloat16": dtype of weights and KV cache.
   std::string dtype = "auto";
   // "auto" reads the checkpoint; "dummy" draws random weights from the config alone.
@@ -74,6 +76,9 @@ struct EngineOptions {
   // Requests in progress at once; further ones wait in the request queue. 0: four times
   // max_num_seqs, at least 16.
   int32_t max_live_requests = 0;
+  // Resumable requests at once; those that wait for their next segment take no place of
+  // max_live_requests. 0: four times as many.
+  int32_t max_sessions = 0;
   double request_timeout_s = 0;        // wall time of a request; 0: no limit
   int32_t max_tokens_per_request = 0;  // output tokens of any stage; 0: no limit
   double max_audio_s = 0;              // of speech per request; 0: no limit

@@ -49,8 +49,9 @@ struct DeviceInfo {
 };
 
 struct OmniStats {
-  int64_t live_requests = 0;     // taken by the orchestrator, not ended
-  int64_t waiting_requests = 0;  // in the request queue
+  int64_t live_requests = 0;      // taken by the orchestrator, not ended
+  int64_t waiting_requests = 0;   // in the request queue
+  int64_t max_live_requests = 0;  // places, as the options and the deploy file resolve
   // Totals since the start; accepted = live + waiting + finished + aborted + failed.
   int64_t accepted = 0;
   int64_t finished = 0;

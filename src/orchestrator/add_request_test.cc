@@ -231,5 +231,14 @@ TEST_F(AddRequestTest, RequestsOfOneConversationHaveOneRoute) {
   EXPECT_NE(hash(TextPrompt{}, {}), 0u);
 }
 
+TEST_F(AddRequestTest, TheWaitForRoomIsChecked) {
+  start();
+  for (const double wait : {std::nan(""), -5.0}) {
+    AddRequest wrong = request("a", 1);
+    wrong.queue_timeout_s = wait;
+    expect_refused(std::move(wrong), "it must be 0 or larger", "queue_timeout_s");
+  }
+}
+
 }  // namespace
 }  // namespace tutti::fake

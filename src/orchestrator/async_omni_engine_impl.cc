@@ -30,10 +30,31 @@ std::vector<std::string> tasks_of(const StageGraph& graph) {
   return tasks;
 }
 
+// The most requests of a step of a diffusion stage.
+int32_t diffusion_batch(const StageGraph& graph, const EngineOptions& options) {
+  int32_t most = 1;
+  for (int32_t s = 0; s < graph.size(); ++s) {
+    if (graph.spec(s).type != StageType::kDiffusion) continue;
+    const auto stage = static_cast<size_t>(s);
+    const bool own = stage < options.stages.size() && options.stages[stage].max_num_seqs;
+    most = std::max(most, own ? *options.stages[stage].max_num_seqs : options.max_num_seqs);
+  }
+  return most;
+}
+
 // Enough to keep every stage's batch full while others wait for their turn, and a bound on memory.
 int64_t live_limit(const EngineOptions& options) {
   if (options.max_live_requests > 0) return options.max_live_requests;
   return std::max<int64_t>(16, 4 * int64_t{options.max_num_seqs});
+}
+
+// Unread are at most what the queues and the places hold when requests end by themselves; aborted
+// and overdue ones leave the request queue beside that.
+LiveRequests::Limits limits_of(const EngineOptions& options) {
+  const auto live = static_cast<size_t>(live_limit(options));
+  const auto queues = static_cast<size_t>(options.output_queue_size + options.request_queue_size);
+  const auto sessions = static_cast<size_t>(std::max(options.max_sessions, 0));
+  return {.unread = queues + 2 * live, .sessions = sessions > 0 ? sessions : 4 * live};
 }
 
 ReplicaInfo replica_info(const StageReplica& replica, int32_t id) {
@@ -63,6 +84,12 @@ QueueInfo queue_info(const char* name, const Queue& queue) {
 
 }  // namespace
 
+bool runs_one_stage(const EngineParts& parts) {
+  const auto here = std::count_if(parts.stages.begin(), parts.stages.end(),
+                                  [](const StageParts& stage) { return !stage.worker; });
+  return parts.stages.size() > 1 && here == 1;
+}
+
 AsyncOmniEngineImpl::AsyncOmniEngineImpl(EngineParts parts, const EngineOptions& options,
                                          std::shared_ptr<const StageGraph> graph,
                                          std::vector<SamplingParams> default_sampling_params)
@@ -71,11 +98,14 @@ AsyncOmniEngineImpl::AsyncOmniEngineImpl(EngineParts parts, const EngineOptions&
       default_sampling_params_(std::move(default_sampling_params)),
       async_chunk_(options.async_chunk),
       max_live_requests_(live_limit(options)),
+      diffusion_batch_size_(diffusion_batch(*graph_, options)),
+      single_stage_mode_(runs_one_stage(parts_)),
       supported_tasks_(tasks_of(*graph_)),
       max_prompt_tokens_(std::make_shared<std::vector<std::atomic<int64_t>>>(parts_.stages.size())),
       requests_(static_cast<size_t>(options.request_queue_size)),
       outputs_(static_cast<size_t>(options.output_queue_size)),
       mailbox_(std::make_shared<OrchestratorMailbox>(kMailboxCapacity)),
+      live_(limits_of(options)),
       waiters_(outputs_, workers_, [this](const EngineMessage& message) { live_.seen(message); }),
       loras_([this](const std::string& method, const std::string& kwargs_json) {
         return collective_rpc(method, kLoraTimeout_s, {}, kwargs_json, {});
@@ -200,7 +230,9 @@ void AsyncOmniEngineImpl::start_intake(const EngineOptions& options) {
       .post = [this](UpdateMessage update) { return post(std::move(update)); },
       .abort = [this](RequestKey key) { post(AbortMessage{{key}}); },
       .accepted = [this](const AcceptedRequest& request) { timeline_->accepted(request); },
-      .not_accepted = [this](RequestKey key) { timeline_->not_accepted(key); }};
+      .not_accepted = [this](RequestKey key) { timeline_->not_accepted(key); },
+      .updated = [this](RequestKey key,
+                        const std::string& text) { timeline_->updated(key, text); }};
   intake_ = std::make_unique<RequestIntake>(*processor_, loras_, live_, requests_, workers_,
                                             options.max_pending_updates, std::move(hooks));
 }
@@ -280,6 +312,7 @@ OmniStats AsyncOmniEngineImpl::stats() const {
   stats.finished = timeline_->num_finished();
   stats.aborted = timeline_->num_aborted();
   stats.failed = timeline_->num_failed();
+  stats.max_live_requests = max_live_requests_;
   stats.waiting_requests = static_cast<int64_t>(requests_.size());
   stats.retried = timeline_->num_retried();
   stats.accepted = timeline_->num_accepted();

@@ -36,7 +36,9 @@ class AsyncOmniEngineImpl final : public AsyncOmniEngine {
   Status start(const EngineOptions& options);
 
   const std::string& model() const override { return parts_.model; }
-  const std::string& tokenizer() const override { return parts_.model; }
+  const std::string& tokenizer() const override {
+    return parts_.tokenizer.empty() ? parts_.model : parts_.tokenizer;
+  }
   int32_t num_stages() const override { return graph_->size(); }
   bool async_chunk() const override { return async_chunk_; }
   const std::vector<SamplingParams>& default_sampling_params_list() const override {
@@ -44,9 +46,11 @@ class AsyncOmniEngineImpl final : public AsyncOmniEngine {
   }
   const std::vector<std::string>& voices() const override { return parts_.pipeline->voices(); }
   const std::vector<std::string>& supported_tasks() const override { return supported_tasks_; }
-  int32_t diffusion_batch_size() const override { return 1; }
-  bool single_stage_mode() const override { return false; }
-  const InputProcessor* input_processor() const override { return processor_.get(); }
+  int32_t diffusion_batch_size() const override { return diffusion_batch_size_; }
+  bool single_stage_mode() const override { return single_stage_mode_; }
+  const InputProcessor* input_processor() const override {
+    return graph_->spec(0).type == StageType::kLlm ? processor_.get() : nullptr;
+  }
   std::thread::native_handle_type orchestrator_thread() const override;
   const std::vector<StageRuntimeInfo>& stage_metadata() const override { return stage_metadata_; }
   std::vector<StagePoolInfo> stage_pools() const override;
@@ -86,6 +90,9 @@ class AsyncOmniEngineImpl final : public AsyncOmniEngine {
 
   void start_pools(const std::shared_ptr<InitMonitor>& monitor, double stage_init_timeout_s);
   void start_intake(const EngineOptions& options);
+  // abort_async() of requests that the orchestrator knows.
+  void abort_part(std::vector<RequestKey> keys,
+                  std::function<void(Result<std::vector<AbortResult>>)> done);
   // What an RpcMessage needs; errors are those of the call.
   Result<RpcMessage> rpc_message(const std::string& method, double timeout_s,
                                  const std::string& args_json, const std::string& kwargs_json,
@@ -102,6 +109,8 @@ class AsyncOmniEngineImpl final : public AsyncOmniEngine {
   const std::vector<SamplingParams> default_sampling_params_;
   const bool async_chunk_;
   const int64_t max_live_requests_;
+  const int32_t diffusion_batch_size_;
+  const bool single_stage_mode_;
   std::vector<StageRuntimeInfo> stage_metadata_;
   std::vector<std::string> supported_tasks_;
   // Written by the loading threads before their stages are ready.

@@ -37,6 +37,7 @@ struct StageParts {
 
 struct EngineParts {
   std::string model;
+  std::string tokenizer = {};  // empty: the model's own
   std::shared_ptr<const Pipeline> pipeline;
   std::vector<StageParts> stages;
   InProcOptions replica_options;
@@ -47,6 +48,9 @@ struct EngineParts {
   // Zero of every time that messages carry; the loaders' engines must count from the same.
   TimePoint epoch = Clock::steady().now();
 };
+
+// One of several stages, while the others run in worker processes.
+bool runs_one_stage(const EngineParts& parts);
 
 // Starts every stage and returns when all are ready; on an error all are stopped.
 Result<std::unique_ptr<AsyncOmniEngine>> start_engine(EngineParts parts,

@@ -125,13 +125,17 @@ Result<std::vector<SamplingParams>> RequestProcessor::sampling_params(
     if (!status.ok()) {
       return std::move(status).with_context("Sampling parameters of " + graph_->describe(s));
     }
-    const int32_t limit = limits_.max_tokens_per_request;
-    if (limit > 0 && graph_->spec(s).type == StageType::kLlm) {
-      params[s].max_tokens = std::min(params[s].max_tokens.value_or(limit), limit);
-      params[s].min_tokens = std::min(params[s].min_tokens, limit);
-    }
   }
+  if (const int32_t limit = limits_.max_tokens_per_request; limit > 0) limit_tokens(limit, params);
   return params;
+}
+
+void RequestProcessor::limit_tokens(int32_t limit, std::vector<SamplingParams>& params) const {
+  for (int32_t s = 0; s < graph_->size(); ++s) {
+    if (graph_->spec(s).type != StageType::kLlm) continue;
+    params[s].max_tokens = std::min(params[s].max_tokens.value_or(limit), limit);
+    params[s].min_tokens = std::min(params[s].min_tokens, limit);
+  }
 }
 
 Result<StageInput> RequestProcessor::stage_input(const Prompt& prompt,
@@ -187,10 +191,9 @@ Status RequestProcessor::check_rank(const AcceptedRequest& accepted) const {
   return {};
 }
 
-Status RequestProcessor::set_times(const AddRequest& request, AcceptedRequest& accepted) const {
-  const TimePoint now = Clock::steady().now();
-  const double now_s = to_seconds(now - limits_.epoch);
-  const double arrival = request.arrival_time.value_or(seconds_since_unix_epoch());
+Result<double> RequestProcessor::arrival(std::optional<double> unix_s) const {
+  const double unix_now_s = seconds_since_unix_epoch();
+  const double arrival = unix_s.value_or(unix_now_s);
   if (!std::isfinite(arrival) || arrival < 0) {
     return invalid_argument(fmt::format("`arrival_time` is {}; it must be in seconds since the "
                                         "epoch.",
@@ -198,7 +201,13 @@ Status RequestProcessor::set_times(const AddRequest& request, AcceptedRequest& a
         .with_param("arrival_time");
   }
   // Callers' clocks may be ahead.
-  accepted.arrival_s = now_s - std::max(seconds_since_unix_epoch() - arrival, 0.0);
+  const double now_s = to_seconds(Clock::steady().now() - limits_.epoch);
+  return now_s - std::max(unix_now_s - arrival, 0.0);
+}
+
+Status RequestProcessor::set_times(const AddRequest& request, AcceptedRequest& accepted) const {
+  const TimePoint now = Clock::steady().now();
+  TUTTI_ASSIGN_OR_RETURN(accepted.arrival_s, arrival(request.arrival_time));
   const double limit = limits_.request_timeout_s;
   const double timeout = request.timeout_s.value_or(limit);
   if (std::isnan(timeout) || (request.timeout_s && timeout <= 0)) {
@@ -296,9 +305,21 @@ Result<RequestSegment> RequestProcessor::process(StreamingUpdate update,
     }
   }
   RequestSegment segment;
+  TUTTI_ASSIGN_OR_RETURN(segment.arrival_s, arrival(update.arrival_time));
   TUTTI_ASSIGN_OR_RETURN(
       segment.sampling_params,
       sampling_params(std::move(update.sampling_params_list), began.sampling_params, true));
+  const int32_t limit = limits_.max_tokens_per_request;
+  if (limit > 0 && !is_silent(segment)) {
+    if (began.tokens_used >= limit) {
+      return resource_exhausted(
+                 fmt::format("The request has used {} tokens of the {} that its answers may have "
+                             "(`max_tokens_per_request`).",
+                             began.tokens_used, limit))
+          .with_param("max_tokens");
+    }
+    limit_tokens(static_cast<int32_t>(limit - began.tokens_used), segment.sampling_params);
+  }
   PromptOptions options;
   options.continues = true;
   options.after_answer = began.after_answer;

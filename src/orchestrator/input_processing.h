@@ -33,6 +33,7 @@ struct SegmentContext {
   std::vector<int32_t> final_output_stage_ids;
   bool after_answer = true;    // the segment before was to be answered
   std::string open_role = {};  // of the message that it left open; empty: none
+  int64_t tokens_used = 0;     // of max_tokens_per_request
 };
 
 class RequestProcessor final : public InputProcessor {
@@ -58,6 +59,10 @@ class RequestProcessor final : public InputProcessor {
   Status truncate(std::optional<int64_t> most_tokens, StageInput& input) const;
   Status check_rank(const AcceptedRequest& accepted) const;
   Status set_times(const AddRequest& request, AcceptedRequest& accepted) const;
+  // In the engine's seconds; none: now.
+  Result<double> arrival(std::optional<double> unix_s) const;
+  // Of every stage that makes tokens.
+  void limit_tokens(int32_t limit, std::vector<SamplingParams>& params) const;
   void draw_seeds(RequestSegment& segment) const;
 
   const std::shared_ptr<const Pipeline> pipeline_;

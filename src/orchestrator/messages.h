@@ -29,6 +29,7 @@ struct RequestSegment {
   std::vector<uint64_t> seeds;                  // one per stage
   bool last = true;
   std::string open_role = {};  // of the chat message that it leaves open; empty: none
+  double arrival_s = 0;        // of a later segment: engine's epoch
 };
 
 // A request that runs beside its parent in the stages without sources and whose payload reaches the
@@ -44,6 +45,8 @@ struct CompanionRequest {
 struct RequestHandle {
   // Segments of a resumable request whose answers are complete; the orchestrator counts them.
   std::atomic<int32_t> segments_done{0};
+  // Tokens of these answers, of the stage that made the most. Set before segments_done.
+  std::atomic<int64_t> tokens_done{0};
 };
 
 // A request whose input has been processed in the caller's thread: ready to submit.

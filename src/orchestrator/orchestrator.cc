@@ -78,6 +78,7 @@ void Orchestrator::on(RpcMessage message) {
 
 void Orchestrator::on(OutputRoomMessage) {
   outputs_.flush();
+  has_room_ = true;  // readers who are behind keep requests out
   answers_.flush();
 }
 
@@ -100,7 +101,7 @@ void Orchestrator::on(UpdateMessage message) {
   const RequestKey key = message.key;
   if (const auto found = live_.find(key); found != live_.end()) {
     guarded(key, std::nullopt, "Taking an update",
-            [&] { extend(*found->second, std::move(message.segment)); });
+            [&] { take(*found->second, std::move(message.segment)); });
     return;
   }
   bool waits = false;
@@ -146,8 +147,18 @@ void Orchestrator::on(ShutdownMessage message) {
 
 // --- admission
 
+bool Orchestrator::has_place() const {
+  const int64_t most = options_.max_live_requests;
+  return static_cast<int64_t>(live_.size()) - resting_ < most &&
+         static_cast<int64_t>(outputs_.waiting_requests()) < most;
+}
+
 void Orchestrator::admit() {
-  while (static_cast<int64_t>(live_.size()) < options_.max_live_requests) {
+  while (has_place()) {
+    if (session_is_next()) {
+      go_on(*live_.at(sessions_.begin()->key));
+      continue;
+    }
     auto request = requests_.try_pop_best(
         [](const auto& a, const auto& b) { return a->priority < b->priority; });
     if (!request) {

@@ -36,7 +36,9 @@ namespace tutti {
 struct OrchestratorOptions {
   // Downstream stages start with the first chunk; off: with the whole result of their sources.
   bool async_chunk = true;
-  // Further requests stay in the request queue, so that its bound is felt by the callers.
+  // Further requests stay in the request queue, so that its bound is felt by the callers; also
+  // while the outputs of so many requests wait for a reader. Sessions that wait for their next
+  // segment do not count.
   int64_t max_live_requests = 64;
   // Zero of the times in messages.
   TimePoint epoch = {};
@@ -79,6 +81,8 @@ class Orchestrator {
   // After a ShutdownMessage: everything has been said.
   bool stopped() const { return stopped_; }
   size_t live_requests() const { return live_.size(); }
+  // Of these, sessions without a place: idle, or waiting to go on.
+  size_t resting_sessions() const { return static_cast<size_t>(resting_); }
   size_t waiting_outputs() const { return outputs_.waiting(); }
 
   // --- read access for invariant checks
@@ -90,6 +94,12 @@ class Orchestrator {
 
  private:
   using State = StageProgress::State;
+  struct WaitingSession {
+    int32_t priority = 0;
+    double since_s = 0;
+    RequestKey key;
+    auto operator<=>(const WaitingSession&) const = default;
+  };
   // A companion is named by its parent and its index there.
   struct Sequence {
     RequestProgress* progress = nullptr;
@@ -110,8 +120,10 @@ class Orchestrator {
   void guarded(RequestKey key, std::optional<int32_t> stage, const char* what, Work work);
 
   // --- admission (orchestrator.cc)
-  // Takes requests while there is room for live ones: by priority, then in the order of arrival.
+  // Takes requests, and lets sessions go on, while there is a place: by priority, then in the order
+  // of arrival.
   void admit();
+  bool has_place() const;
   void start(std::unique_ptr<AcceptedRequest> request);
   void end_overdue_waiting();
   // Terminal messages of a request that was never live.
@@ -142,11 +154,27 @@ class Orchestrator {
   void leave_queue(RequestProgress& progress, int32_t stage);
   // Requests that wait for a replica of `stage` look again.
   void serve_waiting(int32_t stage);
-  bool extend(RequestProgress& progress, RequestSegment segment);
-  // How many segments are complete in every stage.
-  int32_t segments_done(const RequestProgress& progress) const;
   // Nothing will be retried: input that every stage has is not needed any more.
   void drop_inputs(RequestProgress& progress);
+
+  // --- sessions (orchestrator_sessions.cc). false as above.
+  // Takes a segment: now, or when the session gets a place again.
+  void take(RequestProgress& progress, RequestSegment segment);
+  bool extend(RequestProgress& progress, RequestSegment segment);
+  // Ends the request when too many segments wait, `open` of them.
+  bool check_pending(RequestProgress& progress, int32_t open);
+  // How many segments are complete in every stage.
+  int32_t segments_done(const RequestProgress& progress) const;
+  // Counts them, and gives the place away when nothing is left to do.
+  void note_segments(RequestProgress& progress);
+  void wait_for_place(RequestProgress& progress, double since_s);
+  // Whether the first session that waits comes before the first request of the queue.
+  bool session_is_next();
+  void go_on(RequestProgress& progress);
+  // An entry stage has ended before the input did: what no entry has begun has no answer.
+  bool end_early(RequestProgress& progress, int32_t stage);
+  // Lets an entry go that has answered the last segment and expects more.
+  void end_with_input(RequestProgress& progress, int32_t stage);
 
   // --- endings (orchestrator_abort.cc)
   void abort(RequestProgress& progress);
@@ -157,6 +185,8 @@ class Orchestrator {
   void release(RequestProgress& progress, Ending ending);
   // Aborts what runs in `stage`, or takes it out of the queue.
   void let_go(RequestProgress& progress, int32_t stage);
+  // Of the request or of a companion, when it runs there.
+  void abort_sequence(RequestProgress& progress, int32_t stage, State& state, RequestKey key);
   // The sequences of `stage` are gone without an answer; whether one was running.
   bool drop_sequences(RequestProgress& progress, int32_t stage);
   void settle(RequestProgress& progress);
@@ -200,11 +230,14 @@ class Orchestrator {
   std::unordered_map<RequestKey, Sequence> companions_;
   // Requests in State::kQueued: by stage, priority, then age.
   std::vector<std::set<std::pair<int32_t, RequestKey>>> waiting_;
+  // Sessions that wait for a place, and how many have none: these and the idle ones.
+  std::set<WaitingSession> sessions_;
+  int64_t resting_ = 0;
   // Segments of requests that are still in the request queue.
   std::unordered_map<RequestKey, std::vector<RequestSegment>> early_updates_;
   TimePoint queue_deadline_ = TimePoint::max();  // the earliest of the requests that wait there
   std::vector<std::pair<int32_t, ReplicaId>> drained_;  // draining replicas without sequences
-  bool has_room_ = false;  // requests have ended since the last admit()
+  bool has_room_ = false;                               // there may be a place for what waits
   bool stopped_ = false;
 };
 

@@ -87,16 +87,19 @@ void Orchestrator::let_go(RequestProgress& progress, int32_t stage) {
   StageProgress& at = progress.stages[stage];
   leave_queue(progress, stage);
   if (at.state == State::kWaiting) at.state = State::kFinished;
-  const auto abort_sequence = [&](State& state, RequestKey key) {
-    if (state != State::kRunning) return;
-    state = State::kReleasing;
-    ++progress.open_acks;
-    replica_of(progress, stage).send(AbortCommand{key});
-  };
-  abort_sequence(at.state, progress.request->key);
+  abort_sequence(progress, stage, at.state, progress.request->key);
   for (size_t i = 0; i < progress.companions.size(); ++i) {
-    abort_sequence(progress.companions[i].stages[stage], progress.request->companions[i].key);
+    abort_sequence(progress, stage, progress.companions[i].stages[stage],
+                   progress.request->companions[i].key);
   }
+}
+
+void Orchestrator::abort_sequence(RequestProgress& progress, int32_t stage, State& state,
+                                  RequestKey key) {
+  if (state != State::kRunning) return;
+  state = State::kReleasing;
+  ++progress.open_acks;
+  replica_of(progress, stage).send(AbortCommand{key});
 }
 
 bool Orchestrator::drop_sequences(RequestProgress& progress, int32_t stage) {
@@ -129,7 +132,11 @@ void Orchestrator::settle(RequestProgress& progress) {
 void Orchestrator::restart(RequestProgress& progress) {
   progress.reset(*graph_);
   set_timer(progress);
-  submit_entries(progress);
+  if (progress.place == Place::kHeld) {
+    submit_entries(progress);
+  } else if (progress.place == Place::kIdle) {
+    wait_for_place(progress, seconds_now());
+  }
 }
 
 void Orchestrator::emit_aborted(RequestProgress& progress) {
@@ -186,6 +193,8 @@ void Orchestrator::forget(RequestProgress& progress, const AbortResult* result) 
   for (const CompanionRequest& companion : progress.request->companions) {
     companions_.erase(companion.key);
   }
+  if (progress.place != Place::kHeld) --resting_;
+  sessions_.erase({progress.request->priority, progress.waits_since_s, key});
   has_room_ = true;
   live_.erase(key);
 }
@@ -203,7 +212,9 @@ void Orchestrator::on_aborted(const StageEvent& event, AbortedEvent& aborted) {
     if (main && progress.ending == Ending::kAborted) hold(progress, stage, std::move(aborted.held));
     state = State::kFinished;
     unbind(stage, at.replica);
-    if (--progress.open_acks == 0) settle(progress);
+    --progress.open_acks;
+    note_segments(progress);
+    if (progress.open_acks == 0) settle(progress);
   });
 }
 

@@ -1,5 +1,6 @@
 // Orchestrator: what the stages put out goes on to the next stages and to the caller.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "orchestrator/orchestrator.h"
@@ -44,6 +45,7 @@ bool Orchestrator::on_output(RequestProgress& progress, int32_t stage, StageOutp
     fail(progress, stage, std::move(output.error));
     return false;
   }
+  at.tokens_out += std::ssize(output.delta.token_ids);
   const int32_t segment = at.segment;
   const bool entry = graph_->spec(stage).sources.empty();
   const bool ends = output.finished || (entry && output.segment_finished);
@@ -52,16 +54,16 @@ bool Orchestrator::on_output(RequestProgress& progress, int32_t stage, StageOutp
   }
   if (at.playback.audio_s() > 0) at.playback.report(at.metrics);
   const bool answers = progress.answers(*graph_, stage, segment);
-  if (ends) {
-    end_segment(progress, stage, output.finished);
-    const auto& handle = progress.request->handle;
-    if (progress.resumable && handle) handle->segments_done = segments_done(progress);
-  }
+  if (ends) end_segment(progress, stage, output.finished);
   if (at.feeds_others && answers && (ends || !output.payload.empty())) {
     if (!forward(progress, stage, segment, {stage, std::move(output.payload), ends, {}, now_})) {
       return false;
     }
   }
+  // It may have ended before its input did: with a full context.
+  const bool over = entry && output.finished && progress.resumable;
+  if (over && !end_early(progress, stage)) return false;
+  if (ends) note_segments(progress);
   if (!report(progress, stage, segment, output, ends)) return false;
   if (progress.open_outputs == 0) {
     say_finished(progress);
@@ -98,20 +100,13 @@ void Orchestrator::end_segment(RequestProgress& progress, int32_t stage, bool fi
     if (at.state == State::kFinished) close_output(at);
     return;
   }
-  if (!finished) return;
+  if (!finished) {
+    if (progress.ended_early) end_with_input(progress, stage);
+    return;
+  }
   unbind(stage, at.replica);
   at.state = State::kFinished;
   close_output(at);
-  if (!progress.resumable) return;
-  // It may have ended early (a full context): what was to come has no answer.
-  progress.end_input(std::min(at.segment, progress.num_segments()));
-  for (int32_t s = 0; s < graph_->size(); ++s) {
-    StageProgress& other = progress.stages[s];
-    const bool waits = other.state == State::kWaiting && !graph_->spec(s).sources.empty();
-    if (!waits || other.segment < progress.num_segments()) continue;
-    progress.seek_segment(*graph_, s);
-    if (other.state == State::kFinished) close_output(other);
-  }
 }
 
 bool Orchestrator::forward(RequestProgress& progress, int32_t from, int32_t segment,
@@ -166,7 +161,8 @@ bool Orchestrator::report(RequestProgress& progress, int32_t stage, int32_t segm
   const AcceptedRequest& request = *progress.request;
   if (!at.wanted_output) {
     if (output.finished && at.state == State::kFinished && !std::exchange(at.said_metrics, true)) {
-      emit(progress, StageMetricsMessage{request.request_id, stage, at.replica.value, at.metrics});
+      emit(progress, StageMetricsMessage{request.request_id, stage, at.replica.value, at.metrics,
+                                         at.submit_ts});
     }
     return true;
   }

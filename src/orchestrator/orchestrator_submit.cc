@@ -141,44 +141,6 @@ void Orchestrator::serve_waiting(int32_t stage) {
   }
 }
 
-int32_t Orchestrator::segments_done(const RequestProgress& progress) const {
-  int32_t done = progress.num_segments();
-  for (const StageProgress& at : progress.stages) {
-    const bool open = at.state != State::kNotNeeded && at.state != State::kFinished;
-    if (open) done = std::min(done, at.segment);
-  }
-  return done;
-}
-
-bool Orchestrator::extend(RequestProgress& progress, RequestSegment segment) {
-  const bool ending = progress.ending == Ending::kSaid || progress.ending == Ending::kAborted;
-  if (ending || progress.input_complete()) return true;
-  const int32_t index = progress.num_segments();
-  const int32_t open = index - segments_done(progress);
-  if (open > options_.max_pending_updates) {
-    fail(progress, std::nullopt,
-         resource_exhausted(fmt::format("{} updates of the request wait for their turn; no more "
-                                        "than {} may.",
-                                        open, options_.max_pending_updates)));
-    return false;
-  }
-  progress.updates.push_back(std::move(segment));
-  if (progress.ending == Ending::kRetried) return true;  // sent with the others
-  for (int32_t s = 0; s < graph_->size(); ++s) {
-    StageProgress& at = progress.stages[s];
-    if (graph_->spec(s).sources.empty()) {
-      if (at.state == State::kRunning) send_segment(progress, s, index);
-    } else if (at.state == State::kWaiting && at.segment >= index) {
-      progress.seek_segment(*graph_, s);
-      if (at.state == State::kFinished && at.wanted_output) --progress.open_outputs;
-    }
-  }
-  if (progress.delivered) drop_inputs(progress);
-  if (progress.open_outputs > 0) return true;
-  say_finished(progress);
-  return false;
-}
-
 void Orchestrator::drop_inputs(RequestProgress& progress) {
   for (int32_t s = 0; s < graph_->size(); ++s) {
     const State state = progress.stages[s].state;

@@ -50,6 +50,25 @@ TEST_F(OrchestratorTest, WhatBelongsToTheRequestTravelsThroughAllStages) {
   }
 }
 
+TEST_F(OrchestratorTest, ReadersWhoAreBehindKeepRequestsInTheQueue) {
+  options_.max_live_requests = 2;
+  start(true, {fake::fake_spec("alone", {}, "text")});
+  for (uint64_t key = 1; key <= 64; ++key) {  // fills the output queue
+    add(key, {0});
+    put_out(0, output(key, {1}, true));
+  }
+  EXPECT_EQ(orchestrator_->waiting_outputs(), 0u);
+  for (uint64_t key = 65; key <= 68; ++key) add(key, {0});
+  put_out(0, output(65, {1}, true));
+  put_out(0, output(66, {1}, true));
+  EXPECT_EQ(orchestrator_->waiting_outputs(), 2u);
+  EXPECT_EQ(requests_.size(), 1u) << "the outputs of two requests wait for a reader";
+  EXPECT_EQ(orchestrator_->live_requests(), 1u);
+  EXPECT_TRUE(outputs_.try_pop());
+  orchestrator_->handle(OutputRoomMessage{});
+  EXPECT_EQ(requests_.size(), 0u);
+}
+
 TEST_F(OrchestratorTest, AStageWithSeveralSourcesIsCompleteWithTheLast) {
   start(true,
         {fake::fake_spec("a", {}), fake::fake_spec("b", {}), fake::fake_spec("c", {0, 1}, "text")});

@@ -37,7 +37,7 @@ void OutputBuffer::emit(RequestKey key, EngineMessage message) {
   if (waiting_.empty() && queue_.try_push(std::move(message)) == QueueResult::kOk) return;
   auto* output = std::get_if<OutputMessage>(&message);
   if (!output) {
-    waiting_.push_back({key, std::move(message)});
+    wait(key, std::move(message));
     return;
   }
   const Slot slot{key, output->stage_id};
@@ -45,7 +45,7 @@ void OutputBuffer::emit(RequestKey key, EngineMessage message) {
   // Answers of different segments stay apart; only the last of them can still grow.
   if (found == mergeable_.end() ||
       std::get<OutputMessage>(found->second->message).segment != output->segment) {
-    waiting_.push_back({key, std::move(message)});
+    wait(key, std::move(message));
     mergeable_.insert_or_assign(slot, std::prev(waiting_.end()));
     return;
   }
@@ -53,6 +53,17 @@ void OutputBuffer::emit(RequestKey key, EngineMessage message) {
   merge_output(std::get<OutputMessage>(found->second->message), std::move(*output));
   // Everything else of the request that waits must go first.
   if (terminal) waiting_.splice(waiting_.end(), waiting_, found->second);
+}
+
+void OutputBuffer::wait(RequestKey key, EngineMessage message) {
+  waiting_.push_back({key, std::move(message)});
+  ++requests_[key];
+}
+
+void OutputBuffer::pop_front() {
+  const auto of = requests_.find(waiting_.front().key);
+  if (--of->second == 0) requests_.erase(of);
+  waiting_.pop_front();
 }
 
 void OutputBuffer::forget_front() {
@@ -73,7 +84,7 @@ void OutputBuffer::flush() {
       }
       return;
     }
-    waiting_.pop_front();
+    pop_front();
   }
 }
 
@@ -81,7 +92,7 @@ void OutputBuffer::flush_all() {
   while (!waiting_.empty()) {
     forget_front();
     queue_.force_push(std::move(waiting_.front().message));
-    waiting_.pop_front();
+    pop_front();
   }
 }
 

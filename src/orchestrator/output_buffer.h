@@ -33,6 +33,8 @@ class OutputBuffer {
   // Moves everything, beyond the queue's capacity: at the end nothing may be lost.
   void flush_all();
   size_t waiting() const { return waiting_.size(); }
+  // Of how many requests.
+  size_t waiting_requests() const { return requests_.size(); }
 
  private:
   struct Waiting {
@@ -50,12 +52,15 @@ class OutputBuffer {
       return std::hash<RequestKey>{}(slot.key) * 31 + static_cast<size_t>(slot.stage);
     }
   };
+  void wait(RequestKey key, EngineMessage message);
   void forget_front();
+  void pop_front();
 
   OutputQueue& queue_;
   const Observer observer_;
   std::list<Waiting> waiting_;                              // oldest first
   std::unordered_map<Slot, Position, SlotHash> mergeable_;  // the last OutputMessage of each
+  std::unordered_map<RequestKey, int32_t> requests_;        // how many messages wait of each
 };
 
 // Appends `more`, the next output of the same request and stage, to `message`.

@@ -1,15 +1,30 @@
 #include "orchestrator/output_waiters.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace tutti {
+namespace {
+
+constexpr double kRetryAfter_s = 1;
+
+}  // namespace
 
 void OutputWaiters::wait(Done done) {
+  bool full = false;
   {
     const std::lock_guard lock(mutex_);
-    waiting_.push_back(std::move(done));
-    // Before the queue is looked at: a message that comes now finds the count or is found.
-    count_.fetch_add(1, std::memory_order_seq_cst);
+    full = waiting_.size() >= kMost;
+    if (!full) {
+      waiting_.push_back(std::move(done));
+      // Before the queue is looked at: a message that comes now finds the count or is found.
+      count_.fetch_add(1, std::memory_order_seq_cst);
+    }
+  }
+  if (full) {
+    return done(resource_exhausted(fmt::format("{} callers wait for outputs; no more may.", kMost))
+                    .with_retry_after(kRetryAfter_s));
   }
   if (queue_.size() > 0 || queue_.closed()) ready();
 }

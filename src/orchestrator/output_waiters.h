@@ -24,6 +24,8 @@ class OutputWaiters {
   OutputWaiters(OutputQueue& queue, WorkerPool& pool, Seen seen)
       : queue_(queue), pool_(pool), seen_(std::move(seen)) {}
 
+  // Not more than kMost wait at once; one more is told so.
+  static constexpr size_t kMost = 4096;
   void wait(Done done);
   // The queue is not empty, or closed. Cheap when nobody waits.
   void ready();

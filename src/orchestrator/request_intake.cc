@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <future>
 #include <utility>
 
@@ -43,18 +44,18 @@ Result<std::shared_ptr<RequestIntake::Adding>> RequestIntake::begin(AddRequest r
     return invalid_argument("`request_id` is empty; any other string is allowed.")
         .with_param("request_id");
   }
+  if (!(request.queue_timeout_s >= 0)) {
+    return invalid_argument(fmt::format("`queue_timeout_s` is {}; it must be 0 or larger.",
+                                        request.queue_timeout_s))
+        .with_param("queue_timeout_s");
+  }
   auto adding = std::make_shared<Adding>();
   adding->id = request.request_id;
-  adding->live = live_.insert(adding->id, RequestKey(next_key_.fetch_add(1)));
-  if (!adding->live) {
-    return Status(StatusCode::kAlreadyExists,
-                  fmt::format("A request with the id '{}' is still live.", adding->id))
-        .with_param("request_id");
-  }
+  TUTTI_ASSIGN_OR_RETURN(adding->live, live_.insert(adding->id, RequestKey(next_key_.fetch_add(1)),
+                                                    request.resumable));
   adding->live->turns.take();
   {
     const std::lock_guard lock(adding->live->mutex);
-    adding->live->resumable = request.resumable;
     adding->live->segments_given = 1;
   }
   adding->queue_deadline = Deadline::after(request.queue_timeout_s).time();
@@ -74,6 +75,7 @@ Status RequestIntake::prepare(Adding& adding) {
   if (!accepted.segment.last) {
     const std::lock_guard lock(adding.live->mutex);
     adding.live->answers_last = !is_silent(accepted.segment);
+    adding.live->sent(accepted.segment);
     adding.live->open_role = accepted.segment.open_role;
     adding.live->sampling_params = accepted.segment.sampling_params;
     adding.live->final_output_stage_ids = accepted.final_output_stage_ids;
@@ -98,22 +100,19 @@ Status RequestIntake::outcome(QueueResult result) const {
 }
 
 Status RequestIntake::settle(Adding& adding, Status status) {
-  if (!status.ok()) {
-    if (adding.announced) hooks_.not_accepted(adding.live->key);
-    {
-      const std::lock_guard lock(adding.live->mutex);
-      adding.live->ended = true;
-    }
-    live_.erase(adding.id);
-  } else {
-    bool abort = false;
-    {
-      const std::lock_guard lock(adding.live->mutex);
-      adding.live->enqueued = true;
-      abort = adding.live->abort_wanted;
-    }
-    if (abort) hooks_.abort(adding.live->key);
+  const bool enqueued = status.ok();
+  if (!enqueued && adding.announced) hooks_.not_accepted(adding.live->key);
+  bool abort = false;
+  std::vector<std::function<void(bool)>> aborts;
+  {
+    const std::lock_guard lock(adding.live->mutex);
+    (enqueued ? adding.live->enqueued : adding.live->ended) = true;
+    abort = enqueued && adding.live->abort_wanted;
+    aborts.swap(adding.live->aborts);
   }
+  if (!enqueued) live_.erase(adding.id);
+  for (const auto& tell : aborts) tell(enqueued);
+  if (abort) hooks_.abort(adding.live->key);
   adding.live->turns.finish(0);
   return status;
 }
@@ -150,8 +149,7 @@ void RequestIntake::enqueue_or_wait(const std::shared_ptr<Adding>& adding) {
                           waiting_.size() < requests_.capacity() && !closed_.load();
     if (result == QueueResult::kFull && may_wait) {
       waiting_.push_back(adding);
-      // At its deadline, whether room came or not.
-      pool_.post_at(adding->queue_deadline, [this] { serve_waiting(); });
+      adding->timer = pool_.post_at(adding->queue_deadline, [this] { serve_waiting(); });
       return;
     }
   }
@@ -179,6 +177,7 @@ void RequestIntake::serve_waiting() {
       }
       adding = *settled;
       waiting_.erase(settled);
+      pool_.cancel(adding->timer);
     }
     adding->done(settle(*adding, outcome(result)));
   }
@@ -199,7 +198,7 @@ Result<std::shared_ptr<RequestIntake::Updating>> RequestIntake::begin(StreamingU
   LiveRequest& live = *updating->live;
   const std::lock_guard lock(live.mutex);
   if (live.ended) return unknown_request(update.request_id);
-  if (!live.resumable) {
+  if (!live.session) {
     return invalid_argument(
                fmt::format("The request '{}' was not begun as resumable.", update.request_id))
         .with_param("request_id");
@@ -213,6 +212,13 @@ Result<std::shared_ptr<RequestIntake::Updating>> RequestIntake::begin(StreamingU
     return resource_exhausted(
                fmt::format("{} updates of the request '{}' wait for their turn; no more may.",
                            max_pending_updates_, update.request_id))
+        .with_retry_after(kRetryAfter_s);
+  }
+  const auto outputs = static_cast<int32_t>(live.final_output_stage_ids.size());
+  if (live.unread_answers > max_pending_updates_ * std::max(outputs, 1)) {
+    return resource_exhausted(
+               fmt::format("{} answers of the request '{}' wait to be read; no more may.",
+                           live.unread_answers, update.request_id))
         .with_retry_after(kRetryAfter_s);
   }
   ++live.segments_given;
@@ -230,10 +236,11 @@ Status RequestIntake::send(Updating& updating) {
     {
       const std::lock_guard lock(live.mutex);
       if (live.ended) return unknown_request(id);
-      began = {live.sampling_params, live.final_output_stage_ids, live.answers_last,
-               live.open_role};
+      began = {live.sampling_params, live.final_output_stage_ids, live.answers_last, live.open_role,
+               live.tokens_used()};
     }
     if (closed_.load()) return shutting_down();
+    const std::string prompt_text = std::move(updating.update.prompt_text);
     TUTTI_ASSIGN_OR_RETURN(RequestSegment segment,
                            processor_.process(std::move(updating.update), began));
     {
@@ -241,9 +248,11 @@ Status RequestIntake::send(Updating& updating) {
       if (live.ended) return unknown_request(id);
       live.answers_last = !is_silent(segment);
       live.open_role = segment.open_role;
+      live.sent(segment);
     }
-    return hooks_.post({live.key, std::move(segment)}) ? Status()
-                                                       : unavailable("The engine has stopped.");
+    if (!hooks_.post({live.key, std::move(segment)})) return unavailable("The engine has stopped.");
+    hooks_.updated(live.key, prompt_text);
+    return {};
   };
   Status status = process();
   if (!status.ok()) {

@@ -30,6 +30,8 @@ class RequestIntake {
     // A request is about to be enqueued / was not, after all.
     std::function<void(const AcceptedRequest&)> accepted;
     std::function<void(RequestKey)> not_accepted;
+    // An update has been handed over: its prompt as the caller typed it.
+    std::function<void(RequestKey, const std::string& prompt_text)> updated;
   };
 
   RequestIntake(const RequestProcessor& processor, LoraRegistry& loras, LiveRequests& live,
@@ -53,6 +55,7 @@ class RequestIntake {
     TimePoint queue_deadline;
     std::unique_ptr<AcceptedRequest> accepted;
     bool announced = false;  // hooks have been told
+    uint64_t timer = 0;      // at queue_deadline, while it waits for room
     Done done;
   };
   struct Updating {

@@ -33,6 +33,7 @@ void RequestProgress::reset(const StageGraph& graph) {
     companion.stages.assign(stages.size(), State::kNotNeeded);
   }
   ending = Ending::kNone;
+  ended_early = false;
   open_acks = 0;
   release_deadline = TimePoint::max();
 }

@@ -38,6 +38,7 @@ struct StageProgress {
   bool feeds_others = false;            // a needed stage consumes its payload
   bool said_metrics = false;            // its StageMetricsMessage is out
   int32_t segment = 0;                  // that it answers, or gathers input for
+  int64_t tokens_out = 0;               // of all segments
   bool was_cut = false;                 // at the limit of audio: nothing more of it is said
   int32_t open_sources = 0;             // of `segment`: how many have not ended
   std::vector<UpstreamChunk> gathered;  // of `segment`, until submitted
@@ -56,6 +57,13 @@ enum class Ending : uint8_t {
   kAborted,  // its terminal message follows
   kSaid,     // its terminal message is out
   kRetried,  // it begins again
+};
+
+// Whether a request counts among the live ones.
+enum class Place : uint8_t {
+  kHeld,
+  kIdle,     // a session: everything is answered and the next segment has not come
+  kWaiting,  // for a place, to go on
 };
 
 // A companion in the stages without sources: beside its parent, on the same replica.
@@ -81,7 +89,11 @@ struct RequestProgress {
   std::vector<CompanionProgress> companions;
   int32_t open_outputs = 0;  // wanted outputs that have not ended
   bool resumable = false;
-  bool delivered = false;  // an OutputMessage is out: no retry
+  bool delivered = false;    // an OutputMessage is out: no retry
+  bool ended_early = false;  // an entry stage before its input
+  Place place = Place::kHeld;
+  double waits_since_s = 0;             // Place::kWaiting
+  std::vector<RequestSegment> pending;  // until it has a place; after `updates`
   int32_t retries = 0;
 
   Ending ending = Ending::kNone;

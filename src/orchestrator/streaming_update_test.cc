@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cmath>
 #include <deque>
 #include <thread>
 
@@ -160,6 +161,78 @@ TEST_F(StreamingUpdateTest, ASegmentWithMaxTokensZeroIsTakenInWithoutAnAnswer) {
   last.sampling_params_list.resize(1);
   ASSERT_TRUE(engine_->add_streaming_update(last).ok());
   EXPECT_THAT(read_until_end("a").tokens.at(0), ElementsAre('e', 'f'));
+}
+
+TEST_F(StreamingUpdateTest, TheLimitOfTokensHoldsForAllSegmentsTogether) {
+  EngineOptions options;
+  options.max_tokens_per_request = 5;
+  start_echo(options);
+  AddRequest first = resumable("a", "abc");
+  first.sampling_params_list.resize(1);
+  first.sampling_params_list[0].max_tokens = 3;
+  ASSERT_TRUE(engine_->add_request(first).ok());
+  ASSERT_TRUE(engine_->add_streaming_update(update("a", "de")).ok());
+  expect_update_refused(update("a", "f"), StatusCode::kResourceExhausted,
+                        "has used 5 tokens of the 5 that its answers may have");
+  ASSERT_TRUE(engine_->add_streaming_update(listening(update("a", "g", true))).ok());
+  EXPECT_THAT(read_until_end("a").tokens.at(0), ElementsAre('a', 'b', 'c', 'd', 'e'));
+}
+
+TEST_F(StreamingUpdateTest, TokensThatWereNotUsedAreThereForLaterSegments) {
+  EngineOptions options;
+  options.max_tokens_per_request = 5;
+  start_echo(options);
+  ASSERT_TRUE(engine_->add_request(resumable("a", "ab")).ok());  // up to 5
+  while (seen_["a"].tokens[0].size() < 2) ASSERT_TRUE(read_one());
+  ASSERT_TRUE(engine_->add_streaming_update(update("a", "c", true)).ok());
+  EXPECT_THAT(read_until_end("a").tokens.at(0), ElementsAre('a', 'b', 'c'));
+}
+
+TEST_F(StreamingUpdateTest, ItsTimeOfArrivalIsChecked) {
+  start_echo();
+  ASSERT_TRUE(engine_->add_request(resumable("a", "ab")).ok());
+  StreamingUpdate wrong = update("a", "c");
+  for (const double time : {std::nan(""), -1.0}) {
+    wrong.arrival_time = time;
+    expect_update_refused(wrong, StatusCode::kInvalidArgument, "`arrival_time` is");
+  }
+}
+
+// Every session's answers wait for a reader: there is a bound, as for requests.
+TEST_F(StreamingUpdateTest, AnswersThatNobodyReadsAreBounded) {
+  EngineOptions options;
+  options.max_pending_updates = 4;
+  start_echo(options);
+  ASSERT_TRUE(engine_->add_request(resumable("a", "a")).ok());
+  Status status;
+  int given = 0;
+  while (given < 1000) {
+    status = engine_->add_streaming_update(update("a", "b"));
+    // It may only be ahead of the engine.
+    if (!status.ok() && status.message().find("to be read") != std::string::npos) break;
+    given += status.ok();
+  }
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_GT(status.retry_after_s(), 0);
+  EXPECT_LE(given, 2 * 4 + 2);
+  while (seen_["a"].tokens[0].size() < 3) ASSERT_TRUE(read_one());
+  while (!engine_->add_streaming_update(update("a", "z", true)).ok()) ASSERT_TRUE(read_one());
+  EXPECT_EQ(read_until_end("a").tokens.at(0).size(), static_cast<size_t>(given) + 2);
+}
+
+TEST_F(StreamingUpdateTest, SessionsHaveABoundOfTheirOwn) {
+  EngineOptions options;
+  options.max_sessions = 2;
+  start_echo(options);
+  ASSERT_TRUE(engine_->add_request(resumable("a", "a")).ok());
+  ASSERT_TRUE(engine_->add_request(resumable("b", "b")).ok());
+  const Status refused = engine_->add_request(resumable("c", "c"));
+  EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(refused.message(), HasSubstr("2 sessions are open"));
+  EXPECT_GT(refused.retry_after_s(), 0);
+  ASSERT_TRUE(engine_->add_streaming_update(update("a", "x", true)).ok());
+  read_until_end("a");
+  EXPECT_TRUE(engine_->add_request(resumable("c", "c")).ok());
 }
 
 TEST_F(StreamingUpdateTest, ChatSegmentsContinueTheConversation) {

@@ -112,6 +112,7 @@ constexpr auto sampling(std::string_view key) {
 
 constexpr auto kEngine = std::to_array<OptionBinding<EngineOptions>>({
     engine<&EngineOptions::async_chunk>("async_chunk"),
+    engine<&EngineOptions::tokenizer>("tokenizer"),
     engine<&EngineOptions::dtype>("dtype"),
     engine<&EngineOptions::load_format>("load_format"),
     engine<&EngineOptions::num_threads>("num_threads"),
@@ -122,6 +123,7 @@ constexpr auto kEngine = std::to_array<OptionBinding<EngineOptions>>({
     engine<&EngineOptions::request_queue_size>("request_queue_size"),
     engine<&EngineOptions::output_queue_size>("output_queue_size"),
     engine<&EngineOptions::max_live_requests>("max_live_requests"),
+    engine<&EngineOptions::max_sessions>("max_sessions"),
     engine<&EngineOptions::request_timeout_s>("request_timeout_s"),
     engine<&EngineOptions::max_tokens_per_request>("max_tokens_per_request"),
     engine<&EngineOptions::max_audio_s>("max_audio_s"),

@@ -19,6 +19,12 @@ bool SimWorld::has_fault(const Client& client) const {
   return client.fault_stage >= 0 && graph_->needed_for(client.wanted)[client.fault_stage];
 }
 
+bool SimWorld::may_end_early(const Client& client) const {
+  const int32_t stage = client.early_stage;
+  return stage >= 0 && graph_->needed_for(client.wanted)[stage] &&
+         graph_->spec(stage).sources.empty();
+}
+
 SimWorld::Answer& SimWorld::answer_of(Client& client, int32_t stage, int32_t segment) {
   for (Answer& answer : client.answers) {
     if (answer.stage == stage && answer.segment == segment) return answer;
@@ -119,7 +125,8 @@ void SimWorld::take_output(Client& client, const OutputMessage& message) {
   }
   // The limit of audio may end a session before its last segment.
   if (!client.input_complete && options_.max_audio_s == 0) {
-    violation(client.id + " finished before its last segment");
+    if (!may_end_early(client)) violation(client.id + " finished before its last segment");
+    ++stats_.early;
   }
   if (has_fault(client) && client.fault != fake::Fault::kAppendThrow && options_.max_audio_s == 0 &&
       client.tokens.size() == 1) {
@@ -169,7 +176,8 @@ void SimWorld::check_answer(const Client& client, int32_t stage, int32_t segment
       return violation(fmt::format("{} has mixed text and tokens in stage {}", client.id, stage));
     }
   }
-  const bool limited = options_.max_audio_s > 0;
+  const bool early = may_end_early(client) && segment > client.early_segment;
+  const bool limited = options_.max_audio_s > 0 || early;
   // Only the order within one source is promised.
   if (graph_->spec(stage).sources.size() > 1) {
     std::sort(expected.begin(), expected.end());
@@ -265,8 +273,12 @@ void SimWorld::check() {
   if (!shutting_down_ && outputs_->size() > outputs_->capacity()) {
     violation("the output queue is over its capacity");
   }
-  if (static_cast<int64_t>(orchestrator_->live_requests()) > options_.max_live_requests) {
-    violation("too many live requests");
+  const size_t busy = orchestrator_->live_requests() - orchestrator_->resting_sessions();
+  const auto places = static_cast<size_t>(options_.max_live_requests);
+  if (busy > places) violation("too many live requests");
+  const bool readers_behind = orchestrator_->waiting_outputs() > 0;
+  if (busy < places && requests_->size() > 0 && mailbox_.empty() && !readers_behind) {
+    violation("a request waits beside a free place");
   }
   if (stats_.events % 64 == 0) check_bindings();
 }
@@ -323,6 +335,7 @@ void SimWorld::check_end() {
   // After a shutdown the replicas end with all they hold.
   if (shutting_down_) return;
   if (orchestrator_->timers() != 0) violation("timers are set after the end");
+  if (orchestrator_->resting_sessions() != 0) violation("sessions rest after the end");
   if (orchestrator_->early_updates() != 0) violation("updates wait after the end");
   for (const SimStageClient* replica : replicas_) {
     if (replica->stats().running == 0) continue;

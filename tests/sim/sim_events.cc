@@ -80,12 +80,17 @@ void SimWorld::arrive() {
     client.fault = static_cast<fake::Fault>(random_.between(1, 4));
     client.fault_stage = static_cast<int32_t>(random_.below(graph_->size()));
   }
+  if (client.resumable && random_.chance(chances_.early_end)) {
+    client.early_stage = static_cast<int32_t>(random_.below(graph_->size()));
+    client.early_segment = static_cast<int32_t>(random_.below(3));
+  }
   auto request = std::make_unique<AcceptedRequest>();
   request->key = client.key;
   request->request_id = client.id;
   request->segment = segment_of(client, 0);
   request->final_output_stage_ids = client.wanted;
   request->priority = static_cast<int32_t>(random_.below(3));
+  request->arrival_s = to_seconds(clock_.now() - options_.epoch);
   request->route_hash = random_.next();
   if (random_.chance(chances_.rank)) client.rank = static_cast<int32_t>(random_.below(3));
   request->data_parallel_rank = client.rank;
@@ -119,6 +124,7 @@ uint64_t seed_of(RequestKey key, int32_t stage, int32_t segment) {
 RequestSegment SimWorld::segment_of(const Client& client, int32_t index) {
   RequestSegment segment;
   segment.last = client.input_complete;
+  segment.arrival_s = to_seconds(clock_.now() - options_.epoch);
   segment.sampling_params.resize(static_cast<size_t>(graph_->size()));
   for (int32_t s = 0; s < graph_->size(); ++s) {
     segment.sampling_params[s].max_tokens = client.tokens[index];

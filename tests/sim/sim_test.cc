@@ -67,6 +67,7 @@ TEST(Simulator, GuaranteesHoldForEverySeed) {
                               total.deaths, total.updates, total.overdue, total.calls}) {
     EXPECT_GT(count, total.requests / 2000);
   }
+  EXPECT_GT(total.early, 0);
   if (num_seeds < kDefaultSeeds) return;
   EXPECT_GE(total.requests, 1'000'000);
 }

@@ -15,6 +15,7 @@ void SimStats::add(const SimStats& other) {
   deaths += other.deaths;
   updates += other.updates;
   overdue += other.overdue;
+  early += other.early;
   calls += other.calls;
 }
 
@@ -35,9 +36,8 @@ SimWorld::SimWorld(uint64_t seed, bool trace, Bug bug)
               .call = sometimes(0.4, 0.005),
               .replica = sometimes(0.3, 0.003),
               .shutdown = sometimes(0.2, 0.0002),
-              .pause = sometimes(0.3, 0.001)};
-  // Sessions that nobody ends would keep the others out for ever.
-  if (chances_.resumable > 0) chances_.update = 0.05;
+              .pause = sometimes(0.3, 0.001),
+              .early_end = sometimes(0.3, 0.3)};
   options_.async_chunk = random_.chance(0.7);
   options_.max_live_requests = random_.between(1, 24);
   options_.max_retries = static_cast<int32_t>(random_.below(3));
@@ -110,6 +110,10 @@ fake::FakeOptions SimWorld::engine_options() {
   };
   options.on_admit = [this](const StageRequest& request, int32_t stage) {
     check_admission(request, stage);
+  };
+  options.ends_early = [this](RequestKey key, int32_t stage, int32_t segment) {
+    const Client& client = *find_client(key);
+    return client.key == key && client.early_stage == stage && segment >= client.early_segment;
   };
   options.on_companions = [this](RequestKey key, int32_t stage, const std::vector<int32_t>& got) {
     check_companions(key, stage, got);

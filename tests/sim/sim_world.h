@@ -47,6 +47,7 @@ struct SimStats {
   int64_t deaths = 0;
   int64_t updates = 0;
   int64_t overdue = 0;  // failed at their deadline
+  int64_t early = 0;    // sessions that finished before their last segment
   int64_t calls = 0;    // control calls answered
   void add(const SimStats& other);
 };
@@ -65,6 +66,7 @@ class SimWorld {
   struct Chances {
     double death = 0, fault = 0, abort = 0, read = 0, update = 0, resumable = 0, deadline = 0;
     double companion = 0, rank = 0, call = 0, replica = 0, shutdown = 0, pause = 0;
+    double early_end = 0;
   };
   // What a stage said in answer to a segment.
   struct Answer {
@@ -88,6 +90,8 @@ class SimWorld {
     TimePoint deadline = TimePoint::max();
     fake::Fault fault = fake::Fault::kNone;
     int32_t fault_stage = -1;
+    int32_t early_stage = -1;  // which ends with its answer to `early_segment`, if it is an entry
+    int32_t early_segment = 0;
     bool ended = false;    // terminal message read
     bool emitted = false;  // the orchestrator has put out something of it
     int32_t retries = 0;
@@ -146,6 +150,8 @@ class SimWorld {
   void check_bindings();
   void check_end();
   bool has_fault(const Client& client) const;
+  // A session of which an entry stage ends with a full context, if it comes to that.
+  bool may_end_early(const Client& client) const;
   Answer& answer_of(Client& client, int32_t stage, int32_t segment);
   Client* find_client(RequestKey key);
 

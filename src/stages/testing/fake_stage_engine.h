@@ -39,6 +39,9 @@ struct FakeOptions {
   int32_t sample_rate = 0;  // not 0: deltas carry audio, one sample a token
   std::function<Fault(RequestKey, int32_t stage)> fault;  // none when empty
   std::function<void(const StageRequest&, int32_t stage)> on_admit;
+  // Whether a resumable sequence ends with its answer to the segment, though more would come (its
+  // context is full).
+  std::function<bool(RequestKey, int32_t stage, int32_t segment)> ends_early;
   // Called at the end of a sequence that got something of companions: what it got, in order.
   std::function<void(RequestKey, int32_t stage, const std::vector<int32_t>&)> on_companions;
 };
@@ -185,7 +188,9 @@ class FakeStageEngine final : public StageEngine {
     }
     output.segment = s.segment;
     output.segment_finished = s.complete && s.ready.empty();
-    s.done = output.finished = output.segment_finished && !s.resumable;
+    const bool early = s.resumable && output.segment_finished && options_.ends_early &&
+                       options_.ends_early(output.key, stage_, s.segment);
+    s.done = output.finished = output.segment_finished && (!s.resumable || early);
     if (output.segment_finished) output.delta.finish_reason = FinishReason::kStop;
     if (s.request.wants_payload) {
       auto& held = s.held_back;
