@@ -109,6 +109,42 @@ TEST_F(AsyncCallsTest, AbortAsyncCompletesWhenAllStagesHaveLetGo) {
   EXPECT_THAT(nothing.get().value(), SizeIs(0));
 }
 
+TEST_F(AsyncCallsTest, AbortAsyncOfARequestOutsideTheQueueCompletesWhenItIsLetGo) {
+  const auto gate = std::make_shared<Gate>();
+  EngineOptions options;
+  options.request_queue_size = 1;
+  options.max_live_requests = 1;
+  start({gated(gate)}, options);
+  ASSERT_TRUE(engine_->add_request(request("live", 1)).ok());
+  gate->wait_for(1);
+  ASSERT_TRUE(engine_->add_request(request("queued", 1)).ok());
+  Answer<Status> patient, impatient;
+  AddRequest waits = request("c", 1);
+  waits.queue_timeout_s = 30;
+  engine_->add_request_async(waits, patient.done());
+  waits = request("d", 1);
+  waits.queue_timeout_s = 0.01;
+  engine_->add_request_async(waits, impatient.done());
+  std::atomic<bool> answered{false};
+  Answer<Result<std::vector<AbortResult>>> ended;
+  engine_->abort_async({"c", "d"}, [&, done = ended.done()](auto result) {
+    answered = true;
+    done(std::move(result));
+  });
+  EXPECT_FALSE(answered) << "'c' waits for room";
+  gate->open();
+  const auto results = ended.get();
+  ASSERT_TRUE(results) << results.error().message();
+  std::vector<std::string> ids;
+  for (const AbortResult& result : *results) ids.push_back(result.request_id);
+  std::sort(ids.begin(), ids.end());
+  EXPECT_TRUE(patient.get().ok());
+  std::vector<std::string> expected = {"c"};
+  if (impatient.get().ok()) expected = {"c", "d"};
+  EXPECT_EQ(ids, expected) << "each that was accepted";
+  EXPECT_EQ(read_until_end("c").finish_reason, FinishReason::kAbort);
+}
+
 TEST_F(AsyncCallsTest, TryGetOutputAsyncIsToldOfEachMessageInOrder) {
   start();
   const std::string orchestrator = "orchestrator";
@@ -149,6 +185,21 @@ TEST_F(AsyncCallsTest, TryGetOutputAsyncServesManyWaitersInTheirOrder) {
   EXPECT_EQ(ended, kWaiters) << "those without a message learn that the engine has stopped";
   ASSERT_GT(order.size(), 8u);
   EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
+}
+
+TEST_F(AsyncCallsTest, NotAnyNumberOfCallersWaitsForOutputs) {
+  start();
+  std::atomic<size_t> ended{0};
+  constexpr size_t kMost = 4096;
+  for (size_t i = 0; i < kMost; ++i) engine_->try_get_output_async([&](auto) { ++ended; });
+  EXPECT_EQ(ended, 0u);
+  Answer<Result<EngineMessage>> refused;
+  engine_->try_get_output_async(refused.done());
+  const Status status = refused.get().error();
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_GT(status.retry_after_s(), 0);
+  engine_.reset();
+  EXPECT_EQ(ended, kMost);
 }
 
 TEST_F(AsyncCallsTest, CollectiveRpcAsyncGivesLabelledResults) {

@@ -1,6 +1,7 @@
 // AsyncOmniEngine's calls: requests, outputs, control.
 #include <fmt/format.h>
 
+#include "orchestrator/abort_group.h"
 #include "orchestrator/async_omni_engine_impl.h"
 #include "orchestrator/control_methods.h"
 
@@ -54,12 +55,25 @@ Status AsyncOmniEngineImpl::abort(const std::vector<std::string>& request_ids) {
 
 void AsyncOmniEngineImpl::abort_async(std::vector<std::string> request_ids,
                                       std::function<void(Result<std::vector<AbortResult>>)> done) {
+  const auto group = std::make_shared<AbortGroup>(std::move(done));
+  const size_t known = group->begin();
+  // Requests that are still being prepared, or wait for room in the queue.
+  const auto later = [this, group](RequestKey key) {
+    return [this, group, key, part = group->begin()](bool enqueued) {
+      if (!enqueued) return group->end(part, std::vector<AbortResult>());
+      abort_part({key}, [group, part](auto results) { group->end(part, std::move(results)); });
+    };
+  };
+  abort_part(live_.to_abort(request_ids, later),
+             [group, known](auto results) { group->end(known, std::move(results)); });
+}
+
+void AsyncOmniEngineImpl::abort_part(std::vector<RequestKey> keys,
+                                     std::function<void(Result<std::vector<AbortResult>>)> done) {
   // The orchestrator answers in any case, after its own bound at the latest.
   calls_.call_async(
       TimePoint::max(),
-      [this, keys = live_.to_abort(request_ids)](uint64_t ticket) {
-        return post(AbortMessage{keys, ticket});
-      },
+      [this, keys = std::move(keys)](uint64_t ticket) { return post(AbortMessage{keys, ticket}); },
       [done = std::move(done)](Result<RpcOutput> answer) {
         if (!answer) return done(std::move(answer).error());
         done(std::move(std::get<AbortAnswer>(*answer).results));
