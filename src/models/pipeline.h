@@ -55,6 +55,7 @@ struct StageSpec {
 
 struct LoadOptions {
   std::filesystem::path model_dir;
+  std::filesystem::path tokenizer_dir = {};  // of tokenizer and chat template; empty: model_dir
   DType dtype = DType::kF32;  // of weights in memory and of the KV cache; ignored when auto_dtype
   bool auto_dtype = true;     // keep what the checkpoint has
   bool dummy_weights = false;

@@ -42,6 +42,35 @@ TEST_F(AsyncOmniEngineTest, HasTheAttributesOfTheContract) {
   EXPECT_STREQ(name, "orchestrator");
 }
 
+TEST_F(AsyncOmniEngineTest, ItsAttributesFollowFromThePipelineAndTheOptions) {
+  StageSpec denoiser = fake_spec("denoiser", {}, "image");
+  denoiser.type = StageType::kDiffusion;
+  EngineParts parts = fake_parts({denoiser, fake_spec("vae", {0})});
+  parts.tokenizer = "/some/tokenizer";
+  EngineOptions options;
+  options.max_num_seqs = 5;
+  options.stages.resize(1);
+  options.stages[0].max_num_seqs = 7;
+  start_parts(std::move(parts), options);
+  EXPECT_EQ(engine_->tokenizer(), "/some/tokenizer");
+  EXPECT_EQ(engine_->stats().max_live_requests, 20) << "four times max_num_seqs";
+  EXPECT_EQ(engine_->diffusion_batch_size(), 7);
+  EXPECT_EQ(engine_->input_processor(), nullptr) << "stage 0 takes raw prompts";
+  EXPECT_THAT(engine_->supported_tasks(), ElementsAre("image"));
+}
+
+TEST_F(AsyncOmniEngineTest, SingleStageModeIsOneStageHereAndTheOthersElsewhere) {
+  EngineParts parts = fake_parts(omni_specs());
+  EXPECT_FALSE(runs_one_stage(parts));
+  parts.stages[0].worker.emplace();
+  EXPECT_FALSE(runs_one_stage(parts));
+  parts.stages[2].worker.emplace();
+  EXPECT_TRUE(runs_one_stage(parts));
+  parts.stages[1].worker.emplace();
+  EXPECT_FALSE(runs_one_stage(parts)) << "none is left here";
+  EXPECT_FALSE(runs_one_stage(fake_parts({fake_spec("alone", {}, "text")})));
+}
+
 TEST_F(AsyncOmniEngineTest, RunsARequestThroughAllStages) {
   for (const bool async_chunk : {true, false}) {
     seen_.clear();

@@ -74,6 +74,7 @@ Result<std::unique_ptr<AsyncOmniEngine>> create_engine(const std::string& model,
 
   EngineParts parts;
   parts.model = model;
+  parts.tokenizer = resolved.tokenizer;
   parts.pipeline = context->plan.pipeline;
   parts.epoch = context->epoch;
   parts.devices = [context] { return std::vector{device_info(*context->executor)}; };

@@ -1,5 +1,6 @@
 #include "orchestrator/engine_plan.h"
 
+#include <filesystem>
 #include <thread>
 
 #include "media/media_source.h"
@@ -12,17 +13,25 @@ namespace {
 // Puts in what opening the pipeline needs of the options; whether anything has changed.
 bool set_pipeline_options(const EngineOptions& options, LoadOptions& load) {
   MediaSources& sources = load.media_sources;
-  if (sources.urls.allowed_domains == options.allowed_media_domains &&
-      sources.directory == options.allowed_media_path) {
-    return false;
-  }
-  sources.urls.allowed_domains = options.allowed_media_domains;
-  sources.directory = options.allowed_media_path;
-  return true;
+  const auto set = [](auto& value, const auto& given) {
+    return value != given && (value = given, true);
+  };
+  bool changed = set(load.tokenizer_dir, std::filesystem::path(options.tokenizer));
+  changed |= set(sources.urls.allowed_domains, options.allowed_media_domains);
+  changed |= set(sources.directory, options.allowed_media_path);
+  return changed;
+}
+
+Status check_tokenizer(const std::string& tokenizer) {
+  std::error_code ignored;
+  if (tokenizer.empty() || std::filesystem::is_directory(tokenizer, ignored)) return {};
+  return invalid_argument("`tokenizer` is '" + tokenizer + "'; it must be a directory that exists.")
+      .with_param("tokenizer");
 }
 
 // Values that the schema of deploy files cannot judge.
 Status check_options(const EngineOptions& options) {
+  TUTTI_RETURN_IF_ERROR(check_tokenizer(options.tokenizer));
   TUTTI_RETURN_IF_ERROR(
       check_media_sources(options.allowed_media_domains, options.allowed_media_path));
   return Timeline::check(options.trace_out, options.otlp_endpoint);
@@ -33,6 +42,7 @@ Status check_options(const EngineOptions& options) {
 Result<EnginePlan> plan_engine(const std::string& model, const EngineOptions& options) {
   EnginePlan plan;
   TUTTI_ASSIGN_OR_RETURN(plan.load.model_dir, resolve_model(model));
+  TUTTI_RETURN_IF_ERROR(check_tokenizer(options.tokenizer));
   set_pipeline_options(options, plan.load);
   TUTTI_ASSIGN_OR_RETURN(plan.pipeline, open_pipeline(plan.load));
   TUTTI_ASSIGN_OR_RETURN(plan.config, resolve_engine_config(options, *plan.pipeline));

@@ -14,11 +14,14 @@ inline constexpr DType kWireLast<DType> = DType::kBool;
 
 template <typename Archive>
 void describe(Archive& ar, LoadOptions& o) {
-  auto& [model_dir, dtype, auto_dtype, dummy_weights, dummy_seed, max_num_seqs, mm_cache_bytes,
-         media_sources, on_progress, cancel] = o;
-  std::string folder = model_dir.string();
-  ar(folder, dtype, auto_dtype, dummy_weights, dummy_seed, max_num_seqs, mm_cache_bytes);
-  if constexpr (Archive::kReads) model_dir = folder;
+  auto& [model_dir, tokenizer_dir, dtype, auto_dtype, dummy_weights, dummy_seed, max_num_seqs,
+         mm_cache_bytes, media_sources, on_progress, cancel] = o;
+  std::string folder = model_dir.string(), tokenizer = tokenizer_dir.string();
+  ar(folder, tokenizer, dtype, auto_dtype, dummy_weights, dummy_seed, max_num_seqs, mm_cache_bytes);
+  if constexpr (Archive::kReads) {
+    model_dir = folder;
+    tokenizer_dir = tokenizer;
+  }
 }
 
 template <typename Archive>

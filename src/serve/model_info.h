@@ -26,7 +26,10 @@ class ModelInfo {
   int32_t audio_stage() const { return audio_stage_; }
   int64_t created() const { return created_; }
   // The characters of one token; what they are worth alone.
-  std::string token_text(int32_t id) const { return engine_.input_processor()->token_text(id); }
+  std::string token_text(int32_t id) const {
+    const InputProcessor* processor = engine_.input_processor();
+    return processor ? processor->token_text(id) : std::string();
+  }
   // Error 404 when neither the model nor an adapter of it is served by this name; lists what is.
   Status check_model(std::string_view model) const;
   // The adapter that requests of this name go through; none for the model itself.

@@ -119,10 +119,16 @@ Result<Prompt> read_tokenize(const Services& s, const HttpRequest& http) {
   return prompt;
 }
 
+Status no_tokenizer() {
+  return unimplemented("This model takes raw prompts; it has no tokenizer.");
+}
+
 void handle_tokenize(const Services& s, HttpRequest http, HttpReplyPtr reply) {
   const Result<Prompt> prompt = read_tokenize(s, http);
   if (!prompt) return reply->send(error_response(prompt.error()));
-  const auto ids = s.model.engine().input_processor()->prompt_token_ids(*prompt);
+  const InputProcessor* processor = s.model.engine().input_processor();
+  if (processor == nullptr) return reply->send(error_response(no_tokenizer()));
+  const auto ids = processor->prompt_token_ids(*prompt);
   if (!ids) return reply->send(error_response(ids.error()));
   json::array tokens(ids->begin(), ids->end());
   send_json(reply, {{"count", ids->size()}, {"tokens", std::move(tokens)}});
@@ -139,7 +145,9 @@ void handle_detokenize(const Services& s, HttpRequest http, HttpReplyPtr reply) 
   const std::vector<int32_t> ids = fields.integers("tokens");
   if (error.ok()) fields.finish();
   if (!error.ok()) return reply->send(error_response(error));
-  const auto text = s.model.engine().input_processor()->detokenize(ids);
+  const InputProcessor* processor = s.model.engine().input_processor();
+  if (processor == nullptr) return reply->send(error_response(no_tokenizer()));
+  const auto text = processor->detokenize(ids);
   if (!text) return reply->send(error_response(text.error()));
   std::string answer = R"({"prompt":)";
   append_json_string(answer, *text);

@@ -1,7 +1,6 @@
 // `tutti serve`: the HTTP server over one engine, until Ctrl-C.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -56,11 +55,6 @@ serve::ServerOptions server_options(const ServeFlags& flags) {
   options.cors_origins = flags.cors_origins;
   options.stream_grace_s = flags.stream_grace_s;
   options.realtime_window_s = flags.realtime_window_s;
-  // Half of the engine's places are for requests that nobody has to wait for.
-  const EngineOptions& engine = flags.engine;
-  const int32_t places = engine.max_live_requests > 0 ? engine.max_live_requests
-                                                      : std::max(16, 4 * engine.max_num_seqs);
-  options.most_early_turns = static_cast<size_t>(places / 2);
   options.playground = !flags.no_playground;
   return options;
 }
@@ -78,6 +72,8 @@ int run_serve(const ServeFlags& flags) {
   if (!tls.ok()) return report_error(tls);
   auto engine = load_engine(flags);
   if (!engine.ok()) return report_error(engine.error());
+  // Half of the engine's places are for requests that nobody has to wait for.
+  options.most_early_turns = static_cast<size_t>((*engine)->stats().max_live_requests / 2);
   auto server = serve::OpenAiServer::start(**engine, std::move(options));
   if (!server.ok()) return report_error(server.error());
   const char* scheme = flags.tls_cert.empty() ? "http" : "https";

@@ -418,7 +418,9 @@ Result<std::unique_ptr<Pipeline>> open(const LoadOptions& options) {
   TUTTI_ASSIGN_OR_RETURN(GenerationDefaults defaults,
                          read_generation_defaults(options.model_dir, config));
   Frontend frontend;
-  TUTTI_ASSIGN_OR_RETURN(frontend.text, load_text_frontend(options.model_dir));
+  TUTTI_ASSIGN_OR_RETURN(frontend.text,
+                         load_text_frontend(options.tokenizer_dir.empty() ? options.model_dir
+                                                                          : options.tokenizer_dir));
   TUTTI_ASSIGN_OR_RETURN(frontend.media, load_media_processor(options, config.thinker));
   return std::unique_ptr<Pipeline>(std::make_unique<Qwen3OmniMoePipeline>(
       std::move(config), std::move(defaults), std::move(frontend)));
