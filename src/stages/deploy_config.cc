@@ -17,6 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr uintmax_t kMostBytes = 1 << 20;  // of a file
 constexpr const char* kOverrides = "--stage-overrides";
 
 DeployConfig empty_config(const DeployTarget& target) {
@@ -32,8 +33,9 @@ Result<YAML::Node> parse_yaml(const std::string& text, const DeployReader& reade
     }
     return documents.empty() ? YAML::Node() : documents[0];
   } catch (const YAML::Exception& error) {
+    const std::string where = reader.place(error.mark);
     return invalid_argument(
-        fmt::format("{}: this is not YAML: {}.", reader.place(error.mark), error.msg));
+        fmt::format("{}{}this is not YAML: {}.", where, where.empty() ? "" : ": ", error.msg));
   }
 }
 
@@ -42,10 +44,18 @@ Result<std::string> read_text(const std::string& path) {
   if (!fs::exists(path, ignored)) {
     return not_found(fmt::format("Deploy file '{}' does not exist.", path));
   }
+  if (!fs::is_regular_file(path, ignored)) {
+    return invalid_argument(fmt::format("Deploy file '{}' is no regular file.", path));
+  }
+  const uintmax_t bytes = fs::file_size(path, ignored);
+  if (bytes > kMostBytes) {
+    return invalid_argument(fmt::format("Deploy file '{}' has {} bytes; allowed are up to {}.",
+                                        path, bytes, kMostBytes));
+  }
   std::ifstream in(path, std::ios::binary);
   std::stringstream text;
   text << in.rdbuf();
-  if (!in.good() || fs::is_directory(path, ignored)) {
+  if (!in.good()) {
     return invalid_argument(fmt::format("Deploy file '{}' cannot be read.", path));
   }
   return text.str();
@@ -176,7 +186,7 @@ Result<DeployConfig> read_stage_overrides(std::span<const std::string> overrides
 
 Result<std::string> read_deploy_value(const std::string& key, const std::string& text) {
   const DeployTarget target;
-  const DeployReader reader("option", false, target);
+  const DeployReader reader("", false, target);
   TUTTI_ASSIGN_OR_RETURN(const YAML::Node value, parse_yaml(text, reader));
   YAML::Node map;
   map[key] = value;

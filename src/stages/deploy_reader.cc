@@ -64,7 +64,8 @@ std::string DeployReader::origin(const YAML::Mark& mark) const {
 }
 
 Status DeployReader::fail(const YAML::Node& node, const std::string& sentence) const {
-  return invalid_argument(place(node.Mark()) + ": " + sentence);
+  const std::string where = place(node.Mark());
+  return invalid_argument(where.empty() ? sentence : where + ": " + sentence);
 }
 
 Status DeployReader::not_allowed(const DeployKey& key, const Entry& entry) const {
@@ -166,7 +167,11 @@ Result<std::string> DeployReader::read_list(const DeployKey& key, const Entry& e
       const bool good = item.first.IsScalar() && item.second.IsScalar() &&
                         parse(item.first.Scalar(), id) && id >= 0 &&
                         parse(item.second.Scalar(), bias) && bias >= -100 && bias <= 100;
-      if (!good) return not_allowed(key, entry);
+      if (!good) {
+        return fail(item.first,
+                    fmt::format("`{}` has {}: {}; allowed is {}.", entry.path, quoted(item.first),
+                                quoted(item.second), allowed_values(key)));
+      }
     }
     return flow_text(node);
   }
@@ -180,7 +185,10 @@ Result<std::string> DeployReader::read_list(const DeployKey& key, const Entry& e
     int32_t id = 0;
     const bool good = item.IsScalar() &&
                       (key.type == DeployType::kTextList || (parse(item.Scalar(), id) && id >= 0));
-    if (!good) return not_allowed(key, entry);
+    if (!good) {
+      return fail(item, fmt::format("`{}` has {}; allowed is {}.", entry.path, quoted(item),
+                                    allowed_values(key)));
+    }
   }
   return flow_text(node);
 }
@@ -284,11 +292,16 @@ Status DeployReader::read_edges(const DeployKey& key, const Entry& entry, Settin
   return {};
 }
 
-Status DeployReader::read_stage_keys(const YAML::Node& map, const std::string& path,
-                                     Settings& out) const {
+Status DeployReader::read_stage_keys(const YAML::Node& map, const std::string& path, Settings& out,
+                                     bool has_id) const {
   TUTTI_ASSIGN_OR_RETURN(const std::vector<Entry> items, entries(map, path));
   for (const Entry& item : items) {
-    if (item.name == "stage_id") continue;  // read_stages() has read it
+    if (item.name == "stage_id") {
+      if (has_id) continue;
+      return fail(item.key_node,
+                  fmt::format("`{}` cannot be set: it says which stage an entry of `stages` is of.",
+                              item.path));
+    }
     TUTTI_RETURN_IF_ERROR(read_setting(item, kPerStage, "", out));
   }
   return {};
@@ -319,7 +332,7 @@ Status DeployReader::read_stages(const YAML::Node& list, const std::string& path
     if (!seen.insert(id).second) {
       return fail(id_node, fmt::format("`{}.stage_id` is {}, which stands twice.", at, id));
     }
-    TUTTI_RETURN_IF_ERROR(read_stage_keys(stage, at, out.stages[id]));
+    TUTTI_RETURN_IF_ERROR(read_stage_keys(stage, at, out.stages[id], /*has_id=*/true));
   }
   return {};
 }

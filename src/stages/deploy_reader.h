@@ -15,19 +15,20 @@ namespace tutti {
 
 class DeployReader {
  public:
-  // source: what messages and origins call the document; with lines for files.
+  // source: what messages and origins call the document, or empty; with lines for files.
   DeployReader(std::string source, bool has_lines, const DeployTarget& target)
       : source_(std::move(source)), has_lines_(has_lines), target_(target) {}
 
   // A whole file. `base`: its base_config, or empty. `platform` takes the platform's section.
   Status read_document(const YAML::Node& root, DeployConfig& plain, DeployConfig& platform,
                        std::string& base) const;
-  // Keys of one stage.
-  Status read_stage_keys(const YAML::Node& map, const std::string& path, Settings& out) const;
+  // Keys of one stage. `has_id`: its stage_id stands beside them, and has been read.
+  Status read_stage_keys(const YAML::Node& map, const std::string& path, Settings& out,
+                         bool has_id = false) const;
 
   // "deploy.yaml:12:5", or the source alone.
   std::string place(const YAML::Mark& mark) const;
-  // An error at a node: "PLACE: SENTENCE".
+  // An error at a node: "PLACE: SENTENCE", or the sentence alone where the source has no name.
   Status fail(const YAML::Node& node, const std::string& sentence) const;
 
  private:

@@ -134,6 +134,46 @@ TEST_F(Config, WrongValuesOfAFileAreErrorsAtTheirLine) {
   }
 }
 
+TEST_F(Config, AFileThatIsNoneIsRefused) {
+  ProcessResult result = run({"--deploy-config", "/dev/zero"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("'/dev/zero' is no regular file"));
+  result = run({"--deploy-config", write("large.yaml", std::string((1 << 20) + 1, '#'))});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("has 1048577 bytes; allowed are up to 1048576"));
+}
+
+TEST_F(Config, SentencesSayWhatWasFoundAndWhatIsAllowed) {
+  const auto expect = [&](const std::vector<std::string>& flags, const char* sentence) {
+    const ProcessResult result = run(flags);
+    EXPECT_EQ(result.exit_code, 2) << result.err;
+    EXPECT_THAT(result.err, HasSubstr(sentence));
+  };
+  expect({"--max-num-seqs", "0"}, "error: --max-num-seqs: `max_num_seqs` is 0; allowed is");
+  expect({"--stage-overrides", "0.stage_id=1"}, "`0.stage_id` cannot be set");
+  expect({"--stage-overrides", "0.engine_args.stage_id=1"}, "stage_id` cannot be set");
+  expect({"--stage-overrides", "0.default_sampling_params.logit_bias={a: 1}"},
+         "logit_bias` has a: 1; allowed is a mapping of token ids");
+  expect({"--stage-overrides", "0.default_sampling_params.stop_token_ids=[1, x]"},
+         "stop_token_ids` has x; allowed is a list of integers");
+}
+
+TEST_F(Config, TheTokenizerMayBeAnothers) {
+  const std::string nano = TUTTI_SOURCE_DIR "/models/nano";
+  const std::string empty = (dir_ / "empty").string();
+  fs::create_directories(empty);
+  const auto say = [&](const std::string& tokenizer) {
+    return run_process({TUTTI_BINARY, "generate", "--text", "Hi", "--max-tokens", "2", "--quiet",
+                        "--deploy-config", write("deploy.yaml", "tokenizer: " + tokenizer + "\n")});
+  };
+  const ProcessResult own = say(nano);
+  EXPECT_EQ(own.exit_code, 0) << own.err;
+  const ProcessResult none = say(empty);
+  EXPECT_EQ(none.exit_code, 1);
+  EXPECT_THAT(none.err, HasSubstr("has no tokenizer"));
+  EXPECT_THAT(say("/nonexistent").err, HasSubstr("deploy.yaml:1: `tokenizer` is '/nonexistent'"));
+}
+
 // They were printed and dropped.
 TEST_F(Config, MediaMayComeFromWhereTheFileSays) {
   const std::string media = TUTTI_TEST_DATA "/goldens/media";

@@ -95,6 +95,23 @@ TEST_F(Generate, AnAdapterChangesTheAnswer) {
   expect_error({"--text", "Hello", "--lora", "own"}, 2, "'own' is not NAME=DIRECTORY");
 }
 
+TEST_F(Generate, NumbersOfFlagsAreCheckedBeforeAnythingIsLoaded) {
+  const std::pair<const char*, const char*> wrong[] = {
+      {"--timeout", "0"},      {"--timeout", "inf"},
+      {"--timeout", "nan"},    {"--priority", "99999999999"},
+      {"--seed", "-1"},        {"--temperature", "warm"},
+      {"--max-tokens", "1e3"}, {"--talker-top-k", "99999999999"},
+  };
+  for (const auto& [flag, value] : wrong) {
+    const std::string sentence =
+        std::string("error: ") + flag + ": '" + value + "' is not allowed; allowed is a";
+    const ProcessResult result = generate({"--text", "Hi", flag, value});
+    EXPECT_EQ(result.exit_code, 2) << result.err;
+    EXPECT_THAT(result.err, StartsWith(sentence));
+    EXPECT_LT(result.err.size(), 120u) << result.err;
+  }
+}
+
 TEST_F(Generate, HearsAndSees) {
   const std::string media = std::string(TUTTI_TEST_DATA) + "/goldens/media/";
   const std::vector<std::string> common = {"--model",       kModel, "--text",       "What is it?",

@@ -1,6 +1,7 @@
 #include "apps/tutti/bench_flags.h"
 
 #include "apps/bench_serve/load_options.h"
+#include "apps/tutti/flag_checks.h"
 
 namespace tutti::cli {
 namespace {
@@ -35,7 +36,7 @@ void add_bench_target(CLI::App& command, BenchServeFlags& flags) {
   command.add_flag("--insecure", flags.insecure, "Take any certificate of an https:// server")
       ->group(group);
   command.add_option("--request-timeout", flags.request_timeout_s, "Seconds that one may take")
-      ->check(CLI::PositiveNumber)
+      ->check(seconds_above_0())
       ->capture_default_str()
       ->group(group);
 }

@@ -2,9 +2,11 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <limits>
 
 #include "apps/tutti/bench_flags.h"
 #include "apps/tutti/command.h"
+#include "apps/tutti/flag_checks.h"
 #include "backend/cpu/isa.h"
 #include "base/log.h"
 #include "base/strings.h"
@@ -17,13 +19,15 @@ void add_sampling_flags(CLI::App& command, const std::string& prefix, const std:
                         SamplingFlags& flags) {
   const auto name = [&](const char* flag) { return "--" + prefix + flag; };
   const std::string group = "Sampling of " + what;
-  command.add_option(name("temperature"), flags.temperature, "0 is greedy")->group(group);
-  command.add_option(name("top-p"), flags.top_p, "In (0, 1]")->group(group);
-  command.add_option(name("top-k"), flags.top_k, "0 keeps all")->group(group);
-  command.add_option(name("min-p"), flags.min_p, "In [0, 1]")->group(group);
-  command.add_option(name("repetition-penalty"), flags.repetition_penalty, "Above 0; 1 is off")
-      ->group(group);
-  command.add_option(name("max-tokens"), flags.max_tokens, "Most tokens to produce")->group(group);
+  const auto add = [&](const char* flag, const char* key, auto& value, const char* help) {
+    command.add_option(name(flag), value, help)->check(sampling_number(key))->group(group);
+  };
+  add("temperature", "temperature", flags.temperature, "0 is greedy");
+  add("top-p", "top_p", flags.top_p, "In (0, 1]");
+  add("top-k", "top_k", flags.top_k, "0 keeps all");
+  add("min-p", "min_p", flags.min_p, "In [0, 1]");
+  add("repetition-penalty", "repetition_penalty", flags.repetition_penalty, "Above 0; 1 is off");
+  add("max-tokens", "max_tokens", flags.max_tokens, "Most tokens to produce");
 }
 
 // A flag that sets an option by its deploy key; the schema checks its value.
@@ -34,6 +38,7 @@ struct EngineFlag {
 };
 
 constexpr EngineFlag kEngineFlags[] = {
+    {"--tokenizer", "tokenizer", "Directory of the tokenizer; default: the model's own"},
     {"--dtype", "dtype", "Weights and KV cache: auto, float32 or bfloat16"},
     {"--load-format", "load_format", "auto, or dummy: random weights from the config"},
     {"--threads", "num_threads", "CPU threads; 0: all cores"},
@@ -51,6 +56,7 @@ constexpr EngineFlag kEngineFlags[] = {
     {"--request-queue-size", "request_queue_size", "Requests that wait for their turn"},
     {"--output-queue-size", "output_queue_size", "Messages that wait for a reader"},
     {"--max-live-requests", "max_live_requests", "Requests in progress; 0: by max_num_seqs"},
+    {"--max-sessions", "max_sessions", "Resumable requests; 0: four times max_live_requests"},
     {"--request-timeout", "request_timeout_s", "Seconds that a request may take; 0: no limit"},
     {"--max-tokens-per-request", "max_tokens_per_request", "Of output; 0: no limit"},
     {"--max-audio", "max_audio_s", "Seconds of speech per request; 0: no limit"},
@@ -125,10 +131,13 @@ void add_common_flags(CLI::App& command, CommonFlags& flags) {
         const bool both = equals != std::string::npos && equals > 0 && equals + 1 < text.size();
         return both ? "" : "'" + text + "' is not NAME=DIRECTORY";
       });
-  command.add_option("--seed", flags.seed, "Same seed, same answer");
-  command.add_option("--priority", flags.priority, "Smaller is sooner, in every stage");
+  command.add_option("--seed", flags.seed, "Same seed, same answer")
+      ->check(integer_between(0, std::numeric_limits<int64_t>::max()));
+  command.add_option("--priority", flags.priority, "Smaller is sooner, in every stage")
+      ->check(integer_between(std::numeric_limits<int32_t>::min(),
+                              std::numeric_limits<int32_t>::max()));
   command.add_option("--timeout", flags.timeout_s, "Give up after so many seconds")
-      ->check(CLI::PositiveNumber);
+      ->check(seconds_above_0());
   command.add_option("--trace-out", flags.engine.trace_out,
                      "Write a timeline in Chrome trace format to this file");
   command.add_option("--stop", flags.text_sampling.stop, "Stop string; may be given again");
