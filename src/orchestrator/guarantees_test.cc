@@ -7,16 +7,18 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <set>
 #include <stdexcept>
 #include <thread>
 
 #include "orchestrator/live_requests.h"
 #include "orchestrator/testing/engine_fixture.h"
+#include "weights/lora_test_util.h"
 
 namespace tutti::fake {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 struct Heard {
   std::vector<int32_t> tokens;
@@ -131,6 +133,51 @@ TEST_F(Guarantees, TwoRequestsAreNeverLostDuplicatedOrMixed) {
   }
 }
 
+// Every request sees its own picture, or hears its own sound, through its own adapter.
+TEST_F(Guarantees, TwoMediaAndAdaptersAreNeverMixed) {
+  start_nano();
+  const tutti::testing::TempFolder folders[2];
+  for (int a = 0; a < 2; ++a) {
+    tutti::testing::NamedTensors tensors;
+    Tensor in = Tensor::zeros({1, 256}), out = Tensor::zeros({256, 1});
+    for (int64_t i = 0; i < 256; ++i) {
+      in.data<float>()[i] = i % 3 == a ? 1.0f : -0.5f;
+      out.data<float>()[i] = i % 2 == a ? 1.0f : -1.0f;
+    }
+    tutti::testing::add_module(tensors, "thinker.model.layers.0.self_attn.o_proj", in, out);
+    tutti::testing::write_adapter(folders[a], tutti::testing::peft_config(1, 8), tensors);
+  }
+  const std::pair<MediaKind, const char*> media[] = {{MediaKind::kImage, "photo_97x61.png"},
+                                                     {MediaKind::kImage, "photo_211x130.jpg"},
+                                                     {MediaKind::kAudio, "speech_short_16k.wav"}};
+  std::vector<AddRequest> requests;
+  for (const auto& [kind, file] : media) {
+    for (int adapter = 0; adapter < 3; ++adapter) {
+      AddRequest one = say(std::string(file) + std::to_string(adapter), "What is it?", 8);
+      one.final_output_stage_ids = {0};
+      auto& message = std::get<ChatPrompt>(one.prompt).messages.front();
+      const std::string path = std::string(TUTTI_TEST_DATA "/goldens/media/") + file;
+      message.content.insert(message.content.begin(), {"", MediaItem::file(kind, path)});
+      if (adapter > 0) {
+        one.lora_request =
+            LoraRequest{"adapter" + std::to_string(adapter), folders[adapter - 1].path().string()};
+      }
+      requests.push_back(std::move(one));
+    }
+  }
+  std::map<std::string, Heard> expected;
+  std::set<std::vector<int32_t>> answers;
+  for (const AddRequest& request : requests) {
+    expected[request.request_id] = alone(request);
+    answers.insert(expected[request.request_id].tokens);
+  }
+  EXPECT_GE(answers.size(), 6u) << "mixed ones would not show";
+  heard_.clear();
+  for (const AddRequest& request : requests) ASSERT_TRUE(engine_->add_request(request).ok());
+  hear_all(static_cast<int>(requests.size()));
+  EXPECT_EQ(heard_, expected);
+}
+
 TEST_F(Guarantees, ThreeAnyExceptionBecomesAnErrorOfItsRequest) {
   for (int32_t stage = 0; stage < 3; ++stage) {
     for (const Fault fault : {Fault::kAdmitThrow, Fault::kAppendThrow, Fault::kStepError}) {
@@ -228,6 +275,38 @@ TEST_F(Guarantees, FiveAnIdleEngineUsesNoCpu) {
   const double before = cpu_s();
   EXPECT_FALSE(engine_->try_get_output(1.0).value());
   EXPECT_LT(cpu_s() - before, 0.01) << "1 % of a core over a second";
+}
+
+// What nobody reads is bounded, and nothing that was accepted is lost.
+TEST_F(Guarantees, TwoACallerWhoDoesNotReadIsRefusedAndLosesNothing) {
+  EngineOptions options;
+  options.output_queue_size = 4;
+  options.request_queue_size = 4;
+  options.max_live_requests = 4;
+  start({}, options);
+  std::vector<std::string> accepted;
+  Status refused;
+  for (int i = 0; i < 2000; ++i) {
+    AddRequest one = request("r" + std::to_string(i), 2, {0});
+    one.queue_timeout_s = refused.ok() ? 2.0 : 0.0;
+    const Status status = engine_->add_request(std::move(one));
+    if (status.ok()) {
+      accepted.push_back("r" + std::to_string(i));
+      // Ends in the queue, or wherever it is.
+      if (i % 3 == 0) ASSERT_TRUE(engine_->abort({accepted.back()}).ok());
+    } else {
+      refused = status;
+    }
+  }
+  EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted);
+  EXPECT_GT(refused.retry_after_s(), 0);
+  // Both queues, what is in progress, as many unread ones, and those that were aborted in the
+  // queue.
+  EXPECT_LE(accepted.size(), 4u + 4u + 4u + 4u + 8u);
+  hear_all(static_cast<int>(accepted.size()));
+  for (const std::string& id : accepted) EXPECT_EQ(heard_[id].terminals, 1) << id;
+  ASSERT_TRUE(engine_->add_request(request("next", 2, {0})).ok());
+  hear_all(1);
 }
 
 int64_t resident_bytes() {

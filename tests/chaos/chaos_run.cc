@@ -27,6 +27,7 @@ struct Client {
   int32_t abort_after = -1;  // messages; -1: never
   int32_t messages = 0;
   int32_t terminals = 0;
+  int32_t segments_left = 0;  // of a session
   bool abort_sent = false;
 };
 
@@ -189,8 +190,11 @@ class Run {
     if (chaos) {
       client.abort_after = draw(0, 1) == 1 ? draw(0, 12) : -1;
       client.slow = draw(0, 3) == 0;
+      client.segments_left = draw(0, 2) == 0 ? draw(1, 3) : 0;
     }
-    const Status added = engine_->add_request(request(id, draw(4, 24)));
+    AddRequest one = request(id, draw(4, 24));
+    one.resumable = client.segments_left > 0;
+    const Status added = engine_->add_request(std::move(one));
     if (added.code() == StatusCode::kResourceExhausted ||
         added.code() == StatusCode::kUnavailable) {
       return false;
@@ -236,9 +240,31 @@ class Run {
     }
     if (terminal) {
       end(message, client);
+    } else if (client.segments_left > 0 && !client.abort_sent && answer_is_whole(message)) {
+      go_on(id, client);
     } else if (!client.abort_sent && client.messages == client.abort_after) {
       abort(id, client);
     }
+  }
+
+  // Speech is the last of an answer.
+  bool answer_is_whole(const EngineMessage& message) const {
+    const auto* output = std::get_if<OutputMessage>(&message);
+    return output && output->stage_id == engine_->num_stages() - 1 &&
+           output->output.finish_reason != FinishReason::kNone;
+  }
+
+  void go_on(const std::string& id, Client& client) {
+    StreamingUpdate update;
+    update.request_id = id;
+    update.prompt = ChatPrompt{.messages = {ChatMessage::text("user", "And a lake?")}};
+    update.resumable = --client.segments_left > 0;
+    const Status added = engine_->add_streaming_update(std::move(update));
+    report_.segments += added.ok();
+    // It may have died meanwhile.
+    if (added.ok() || added.code() == StatusCode::kNotFound) return;
+    violation(fmt::format("a segment of '{}' was refused: {}", id, added.message()));
+    abort(id, client);
   }
 
   void end(const EngineMessage& message, Client& client) {
@@ -317,6 +343,7 @@ void print(const ChaosReport& report) {
   row("  finished / aborted / failed",
       fmt::format("{} / {} / {}", report.finished, report.aborted, report.failed));
   row("  begun again after a death", fmt::format("{}", report.retried));
+  row("segments of sessions", fmt::format("{}", report.segments));
   row("messages read slowly", fmt::format("{}", report.slow_messages));
   row("workers killed, per stage", fmt::format("{}", fmt::join(report.kills, ", ")));
   const auto line = [](const char* when, const Holdings& h) {

@@ -31,6 +31,7 @@ struct ChaosReport {
   std::vector<int32_t> kills;  // per stage
   int64_t retried = 0;
   int64_t slow_messages = 0;
+  int64_t segments = 0;  // of sessions, beside their first
   double duration_s = 0;
   Holdings before, loaded, after, closed;  // without engine, at rest, at rest again, without engine
   std::vector<std::string> violations;     // sentences; empty: all is well

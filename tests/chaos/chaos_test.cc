@@ -19,6 +19,7 @@ TEST(Chaos, NobodyNoticesThatWorkersAreKilled) {
   EXPECT_EQ(report.finished + report.aborted + report.failed, 30);
   EXPECT_GT(report.finished, 0);
   EXPECT_GT(report.aborted, 0);
+  EXPECT_GT(report.segments, 0) << "sessions are among the requests";
 }
 
 }  // namespace
