@@ -21,7 +21,7 @@ constexpr std::string_view kParts =
 Sound wav_file(const std::vector<int16_t>& samples) {
   InputBuffer buffer(kRealtimeRate);
   buffer.append(samples);
-  return buffer.file(0, buffer.total_ms());
+  return buffer.file(0, buffer.total_ms() + 1);  // the last millisecond may be a part of one
 }
 
 void read_text(Fields& fields, std::string_view name, ItemPart& part) {

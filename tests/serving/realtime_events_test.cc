@@ -219,6 +219,8 @@ TEST_F(RealtimeEvents, ItemsComeBackAsTheyWereGiven) {
     create({json::object{{"type", "input_image"}, {"image_url", broken}}});
     EXPECT_THAT(std::string(error().at("param").as_string()), HasSubstr("item.content")) << broken;
   }
+  create({json::object{{"type", "input_audio"}, {"audio", base64(std::string(4, '\0'))}}});
+  EXPECT_THAT(std::string(error().at("message").as_string()), HasSubstr("the sound has 1 samples"));
   create({json::object{{"type", "input_audio"},
                        {"input_audio", {{"data", "AAAA"}, {"format", "wav"}}}}});
   EXPECT_THAT(std::string(error().at("param").as_string()), HasSubstr("item.content"));

@@ -29,7 +29,7 @@ const EVENTS = [
   { type: 'input_audio_buffer.commit' },
   { type: 'input_audio_buffer.clear' },
   { type: 'conversation.item.create', item: message({ type: 'input_text', text: 'Hello' }) },
-  { type: 'conversation.item.create', previous_item_id: 'root', item: { id: 'mine', ...message({ type: 'input_audio', audio: 'AAAAAA==' }) } },
+  { type: 'conversation.item.create', previous_item_id: 'root', item: { id: 'mine', ...message({ type: 'input_audio', audio: SOUND }) } },
   { type: 'conversation.item.retrieve', item_id: 'mine' },
   { type: 'conversation.item.truncate', item_id: 'mine', content_index: 0, audio_end_ms: 10 },
   { type: 'conversation.item.delete', item_id: 'mine' },
