@@ -10,13 +10,13 @@ import { MEDIA } from '../support/sound.mjs';
 const DESK = { viewport: { width: 1280, height: 560 } };
 const PICTURE = { name: 'above.png', mimeType: 'image/png', buffer: readFileSync(join(MEDIA, 'above.png')) };
 
-let server, browser, close;
+let server, browser;
 before(async () => {
   server = await startServer();
-  ({ browser, close } = await openBrowser());
+  browser = await openBrowser();
 });
 after(async () => {
-  await close?.();
+  await browser?.close();
   await server?.stop();
 });
 

@@ -14,11 +14,11 @@ after(() => server?.stop());
 const SILENCE = padded({ ...spoken('ask_legs'), samples: new Int16Array(0) }, 0, 60);
 
 async function withPage(use) {
-  const { browser, close } = await openBrowser({ sound: SILENCE });
+  const browser = await openBrowser();
   try {
-    await use(await openPage(browser, server));
+    await use(await openPage(browser, server, { says: SILENCE }));
   } finally {
-    await close();
+    await browser.close();
   }
 }
 
