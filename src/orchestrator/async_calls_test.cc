@@ -112,12 +112,13 @@ TEST_F(AsyncCallsTest, AbortAsyncCompletesWhenAllStagesHaveLetGo) {
 TEST_F(AsyncCallsTest, AbortAsyncOfARequestOutsideTheQueueCompletesWhenItIsLetGo) {
   const auto gate = std::make_shared<Gate>();
   EngineOptions options;
-  options.request_queue_size = 1;
+  options.request_queue_size = 2;  // and as many may wait for room
   options.max_live_requests = 1;
   start({gated(gate)}, options);
   ASSERT_TRUE(engine_->add_request(request("live", 1)).ok());
   gate->wait_for(1);
   ASSERT_TRUE(engine_->add_request(request("queued", 1)).ok());
+  ASSERT_TRUE(engine_->add_request(request("queued too", 1)).ok());
   Answer<Status> patient, impatient;
   AddRequest waits = request("c", 1);
   waits.queue_timeout_s = 30;
