@@ -248,13 +248,10 @@ class Reading : public std::enable_shared_from_this<Reading> {
 
  private:
   void next() {
-    std::string id = fmt::format("{}-{}", id_, sentence_);
-    {
-      const std::lock_guard lock(mutex_);
-      if (abandoned_) return finish({StatusCode::kAborted, "Nobody listens any more."});
-      running_ = id;
-    }
-    Result<AddRequest> request = to_request(services_.model, speech_, sentence_, std::move(id));
+    const std::string id = fmt::format("{}-{}", id_, sentence_);
+    // finish() may call abandon(), so it comes without the lock.
+    if (!set_running(id)) return finish({StatusCode::kAborted, "Nobody listens any more."});
+    Result<AddRequest> request = to_request(services_.model, speech_, sentence_, id);
     if (!request) return finish(request.error());
     request->trace_headers = trace_;
     auto self = shared_from_this();
@@ -263,6 +260,18 @@ class Reading : public std::enable_shared_from_this<Reading> {
         std::make_shared<TextAnswer>(
             services_, [self](const OutputMessage& message) { self->delta_(message); },
             [self](const Status& status, const Answer& answer) { self->ended(status, answer); }));
+    // Who left in between aborted a request that was not there yet.
+    if (is_abandoned()) services_.gateway.abort(id);
+  }
+  bool is_abandoned() {
+    const std::lock_guard lock(mutex_);
+    return abandoned_;
+  }
+  // False when nobody listens any more.
+  bool set_running(const std::string& id) {
+    const std::lock_guard lock(mutex_);
+    if (!abandoned_) running_ = id;
+    return !abandoned_;
   }
   void ended(const Status& status, const Answer& answer) {
     usage_.add(answer, services_.model);
