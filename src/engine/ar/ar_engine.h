@@ -72,7 +72,9 @@ class ArEngine final : public StageEngine {
   void learn_prompt_cost();
   bool is_heard() const { return model_->info().frame_s > 0; }
   bool gathers(Sequence& sequence, const StageOutput& output);
-  bool is_gathering(const Sequence& sequence) const;
+  static bool is_gathering(const Sequence& sequence) {
+    return sequence.request.streams_payload && !sequence.held.empty();
+  }
   void release_due(std::vector<StageOutput>& outputs);
   void rest_if_out_of_input(Sequence& sequence);
   void end_rest_if_fed(Sequence& sequence);
@@ -108,7 +110,7 @@ class ArEngine final : public StageEngine {
 
   std::unordered_map<RequestKey, std::unique_ptr<Sequence>> sequences_;
   std::vector<Sequence*> gathering_;  // whose newest frames have not left yet
-  std::vector<Sequence*> resting_;
+  std::vector<Sequence*> resting_;    // that let input for several tokens come
   uint64_t num_admitted_ = 0;
   SequenceOutputs outputs_;
 

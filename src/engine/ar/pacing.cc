@@ -45,10 +45,6 @@ bool ArEngine::gathers(Sequence& sequence, const StageOutput& output) {
   return waits;
 }
 
-bool ArEngine::is_gathering(const Sequence& sequence) const {
-  return std::find(gathering_.begin(), gathering_.end(), &sequence) != gathering_.end();
-}
-
 TimePoint ArEngine::wake_at() const {
   TimePoint at = TimePoint::max();
   for (const Sequence* sequence : resting_) at = std::min(at, sequence->rests_till);
