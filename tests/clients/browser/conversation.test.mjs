@@ -2,26 +2,19 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
-import { heardSeconds, openBrowser, openPage } from '../support/browser.mjs';
-import { startServer, until } from '../support/server.mjs';
+import { test } from 'node:test';
+import { heardSeconds, openPage } from '../support/browser.mjs';
+import { until } from '../support/server.mjs';
 import { MEDIA } from '../support/sound.mjs';
+import { serverAndBrowser } from '../support/suite.mjs';
 
 const DESK = { viewport: { width: 1280, height: 560 } };
 const PICTURE = { name: 'above.png', mimeType: 'image/png', buffer: readFileSync(join(MEDIA, 'above.png')) };
 
-let server, browser;
-before(async () => {
-  server = await startServer();
-  browser = await openBrowser();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const shared = serverAndBrowser();
 
 async function withPage(use) {
-  const page = await openPage(browser, server, DESK);
+  const page = await openPage(shared.browser, shared.server, DESK);
   try {
     await use(page);
   } finally {
@@ -100,7 +93,7 @@ test('a new conversation keeps the settings and nothing else', async () => {
     await ask(page, 'Count from one to ten.');
     await until(async () => (await heardSeconds(page)) > 0.3, 'nothing was heard');
     await page.getByRole('button', { name: 'New conversation' }).click();
-    await server.idle();
+    await shared.server.idle();
   });
 });
 
@@ -180,7 +173,7 @@ test('the timeline grows with the answer, and the sound can be held', async () =
     await until(async () => (await heardSeconds(page)) > held + 0.3, 'it does not go on');
     await page.keyboard.press('Escape');
     await page.getByText('The answer ended before its stages told their times.').waitFor();
-    await server.idle();
+    await shared.server.idle();
     await page.unroute('**/v1/chat/completions');
     await ask(page, 'What is your name?');
     const thinker = page.getByRole('list', { name: 'Stages over time' }).getByRole('img', { name: /^thinker: / });

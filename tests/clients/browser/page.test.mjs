@@ -2,23 +2,16 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
-import { after, before, test } from 'node:test';
-import { openBrowser, openPage } from '../support/browser.mjs';
+import { test } from 'node:test';
+import { openPage } from '../support/browser.mjs';
 import { startServer, until } from '../support/server.mjs';
+import { serverAndBrowser } from '../support/suite.mjs';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const PHONE = { viewport: { width: 320, height: 740 }, isMobile: true, hasTouch: true };
 const DESK = { viewport: { width: 1280, height: 800 } };
 
-let server, browser;
-before(async () => {
-  server = await startServer();
-  browser = await openBrowser();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const shared = serverAndBrowser();
 
 async function converse(page) {
   await page.getByRole('textbox', { name: 'Message', exact: true }).fill('What is the capital of France?');
@@ -39,7 +32,7 @@ async function violations(page) {
 for (const colorScheme of ['light', 'dark']) {
   for (const [name, size] of Object.entries({ desk: DESK, phone: PHONE })) {
     test(`nothing is in a reader's way, and nothing scrolls sideways: ${name}, ${colorScheme}`, async () => {
-      const page = await openPage(browser, server, { ...size, colorScheme, reducedMotion: 'reduce' });
+      const page = await openPage(shared.browser, shared.server, { ...size, colorScheme, reducedMotion: 'reduce' });
       assert.deepEqual(await violations(page), []);
       await converse(page);
       assert.deepEqual(await violations(page), []);
@@ -48,7 +41,7 @@ for (const colorScheme of ['light', 'dark']) {
       const ground = await page.evaluate(() => getComputedStyle(document.querySelector('#app')).backgroundColor);
       const light = ground.match(/\d+/g).slice(0, 3).every((value) => Number(value) > 128);
       assert.equal(light, colorScheme === 'light', ground);
-      await page.goto(`${server.url}/#live`);
+      await page.goto(`${shared.server.url}/#live`);
       await page.getByRole('figure').first().waitFor();
       assert.deepEqual(await violations(page), []);
       assert.ok((await width()) <= 0);
@@ -59,7 +52,7 @@ for (const colorScheme of ['light', 'dark']) {
 }
 
 test('on a phone the settings and the stages are one touch away', async () => {
-  const page = await openPage(browser, server, PHONE);
+  const page = await openPage(shared.browser, shared.server, PHONE);
   await converse(page);
   await page.getByRole('button', { name: 'Settings and stages' }).tap();
   await page.getByRole('list', { name: 'Stages over time' }).waitFor();
@@ -71,7 +64,7 @@ test('on a phone the settings and the stages are one touch away', async () => {
 });
 
 test('everything can be reached and done with the keyboard alone', async () => {
-  const page = await openPage(browser, server, DESK);
+  const page = await openPage(shared.browser, shared.server, DESK);
   const focused = () =>
     page.evaluate(() => {
       const at = document.activeElement;
@@ -103,7 +96,7 @@ test('everything can be reached and done with the keyboard alone', async () => {
 });
 
 test('the live page plots what the server does', async () => {
-  const page = await openPage(browser, server, { ...DESK, path: '/#live' });
+  const page = await openPage(shared.browser, shared.server, { ...DESK, path: '/#live' });
   const text = page.getByRole('img', { name: /^Text: now/ });
   await text.waitFor();
   await page.getByText('thinker', { exact: false }).first().waitFor();
@@ -111,7 +104,7 @@ test('the live page plots what the server does', async () => {
   const most = async () => Number(/at most ([\d.]+)/.exec(await text.getAttribute('aria-label'))?.[1] ?? 0);
   assert.ok((await most()) < 1);
   const talk = async () => {
-    const answer = await fetch(`${server.url}/v1/chat/completions`, {
+    const answer = await fetch(`${shared.server.url}/v1/chat/completions`, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify({ messages: [{ role: 'user', content: 'Hello' }], modalities: ['text', 'audio'] }),
@@ -130,7 +123,7 @@ test('the live page plots what the server does', async () => {
 });
 
 test('the live page knows what was before it was looked at', async () => {
-  const page = await openPage(browser, server, DESK);
+  const page = await openPage(shared.browser, shared.server, DESK);
   await page.getByRole('combobox', { name: 'Model' }).waitFor();
   const readings = () => page.evaluate(() => performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/metrics')).length);
   await until(async () => (await readings()) > 0, 'nobody asks for the metrics');
@@ -145,7 +138,7 @@ test('the live page knows what was before it was looked at', async () => {
 
 test('a server that is gone is said so', async () => {
   const own = await startServer();
-  const page = await openPage(browser, own, DESK);
+  const page = await openPage(shared.browser, own, DESK);
   await page.getByRole('combobox', { name: 'Model' }).waitFor();
   await own.stop();
   await page.getByRole('textbox', { name: 'Message', exact: true }).fill('Hello');
@@ -157,7 +150,7 @@ test('a server that is gone is said so', async () => {
 test('a key that the server asks for can be given', async () => {
   const own = await startServer('--api-key', 'secret');
   try {
-    const page = await openPage(browser, own, DESK);
+    const page = await openPage(shared.browser, own, DESK);
     await page.getByRole('alert').getByText('Authorization').waitFor();
     await page.getByText('System message and key').click();
     await page.getByLabel('API key').fill('secret');

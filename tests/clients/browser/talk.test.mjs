@@ -2,24 +2,17 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
-import { heardSeconds, openBrowser, openPage } from '../support/browser.mjs';
-import { startServer, until } from '../support/server.mjs';
+import { test } from 'node:test';
+import { heardSeconds, openPage } from '../support/browser.mjs';
+import { until } from '../support/server.mjs';
 import { MEDIA, padded, readWav, spoken } from '../support/sound.mjs';
+import { serverAndBrowser } from '../support/suite.mjs';
 
-let server, browser;
-before(async () => {
-  server = await startServer();
-  browser = await openBrowser();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const shared = serverAndBrowser();
 
 /** Runs `use` with a page; nothing may have gone to the console as an error. */
 async function withPage(use, options) {
-  const page = await openPage(browser, server, options);
+  const page = await openPage(shared.browser, shared.server, options);
   try {
     await use(page);
     assert.deepEqual(page.problems, []);
@@ -103,7 +96,7 @@ test("the device's own sound is what is recorded", async () => {
     assert.ok(samples.length > 12_000, `${samples.length} samples`);
     assert.ok(samples.some((sample) => Math.abs(sample) > 0.001 * 32768), 'it is silence');
   });
-  await server.idle();
+  await shared.server.idle();
 });
 
 test('talk hands-free: the question is written down and answered aloud', async () => {
@@ -123,7 +116,7 @@ test('talk hands-free: the question is written down and answered aloud', async (
     },
     { says: padded(spoken('ask_legs'), 0.5, 0) },
   );
-  await server.idle();
+  await shared.server.idle();
 });
 
 test('drop a picture and ask about it', async () => {
@@ -159,11 +152,11 @@ test('stop in the middle: the sound ends and so does the request', async () => {
     });
     await ask(page, 'Count from one to ten.');
     await until(async () => (await heardSeconds(page)) > 0.3, 'nothing was heard');
-    assert.equal(await server.total('vllm:num_requests_running'), 1);
+    assert.equal(await shared.server.total('vllm:num_requests_running'), 1);
     await page.getByRole('button', { name: 'Stop' }).click();
     await answers(page).getByText('Stopped').waitFor();
-    await server.idle();
-    assert.ok((await server.total('vllm:request_success_total', 'finished_reason="abort"')) >= 1);
+    await shared.server.idle();
+    assert.ok((await shared.server.total('vllm:request_success_total', 'finished_reason="abort"')) >= 1);
     await page.getByRole('button', { name: 'Send' }).waitFor();
     const before = await heardSeconds(page);
     await page.waitForTimeout(400);
