@@ -82,11 +82,15 @@ Status LoraStore::make_room() {
     entries_.erase(idle);
     return {};
   }
-  return resource_exhausted(
-             fmt::format("All {} places for adapters are taken by pinned ones and ones in use "
-                         "(`max_loras`).",
-                         max_loras_))
-      .with_param("lora_name");
+  Status full = resource_exhausted(
+                    fmt::format("All {} places for adapters are taken by pinned ones and ones in "
+                                "use (`max_loras`).",
+                                max_loras_))
+                    .with_param("lora_name");
+  // What is only in use makes room when its requests have ended.
+  constexpr double kRetryAfter_s = 1;
+  const bool all_pinned = std::ranges::all_of(entries_, &Entry::pinned) && num_retired() == 0;
+  return all_pinned ? full : std::move(full).with_retry_after(kRetryAfter_s);
 }
 
 Status LoraStore::add(const std::string& name, const std::string& path) {

@@ -71,9 +71,20 @@ TEST_F(LoraStoreTest, PinnedOnesAndThoseInUseStay) {
   auto held = store_.use("b", "").value();
   EXPECT_THAT(add("c"), HasSubstr("All 2 places for adapters are taken"));
   EXPECT_EQ(names(), (Names{"a", "b"}));
+  EXPECT_GT(store_.add("c", folder_.path()).retry_after_s(), 0) << "b's request will end";
   held.reset();
   EXPECT_EQ(add("c"), "true");
   EXPECT_EQ(names(), (Names{"a", "c"}));
+}
+
+TEST_F(LoraStoreTest, WherePinnedOnesHaveAllPlacesWaitingIsNoUse) {
+  add("a");
+  add("b");
+  EXPECT_EQ(control("pin_lora", "a", false), "true");
+  EXPECT_EQ(control("pin_lora", "b", false), "true");
+  const Status full = store_.add("c", folder_.path());
+  EXPECT_THAT(full.message(), HasSubstr("All 2 places for adapters are taken"));
+  EXPECT_EQ(full.retry_after_s(), 0);
 }
 
 TEST_F(LoraStoreTest, ARemovedOneLivesUntilItsLastUser) {
