@@ -177,9 +177,7 @@ std::optional<AudioFormat> audio_format(std::string_view name) {
 
 std::string pcm16(std::span<const float> samples) {
   const std::vector<int16_t> values = quantized(samples);
-  std::string out(2 * values.size(), '\0');
-  std::memcpy(out.data(), values.data(), out.size());
-  return out;
+  return {reinterpret_cast<const char*>(values.data()), 2 * values.size()};
 }
 
 std::string audio_format_names() { return "wav, pcm16, flac, mp3, opus or aac"; }

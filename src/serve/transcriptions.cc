@@ -38,9 +38,8 @@ Result<TranscriptionRequest> read_form(const ModelInfo& model, const HttpRequest
   for (const FormPart& part : parts) {
     const std::string value(part.data.substr(0, 4096));
     if (part.name == "file") {
-      auto bytes = std::make_shared<std::vector<std::byte>>(part.data.size());
-      std::memcpy(bytes->data(), part.data.data(), part.data.size());
-      out.file = std::move(bytes);
+      const auto bytes = std::as_bytes(std::span(part.data));
+      out.file = std::make_shared<std::vector<std::byte>>(bytes.begin(), bytes.end());
     } else if (part.name == "model") {
       TUTTI_RETURN_IF_ERROR(model.check_model(value));
       out.model = value;

@@ -87,8 +87,8 @@ TEST_F(ProcessStageClientTest, AKilledWorkerIsNoticedAndReaped) {
 TEST_F(ProcessStageClientTest, AnIdleWorkersDeathIsNoticedToo) {
   auto client = make("");
   await<ReadyEvent>();
-  kill(client->process_id(), SIGSEGV);
-  EXPECT_THAT(cause_of_death(), HasSubstr("killed by signal 11"));
+  kill(client->process_id(), SIGABRT);  // which sanitizers do not catch
+  EXPECT_THAT(cause_of_death(), HasSubstr("killed by signal 6"));
 }
 
 TEST_F(ProcessStageClientTest, AWorkerThatExitsIsQuotedWithItsLastWords) {
