@@ -125,7 +125,8 @@ class ArModel {
   virtual void after_sample(OpContext& ctx, const ArBatch& batch, const Sampled& sampled) = 0;
 
   // What downstream stages get of this step, for items with wants_payload. New host-visible
-  // tensors that nobody writes again.
+  // tensors that nobody writes again. A stage of text gives its inputs' ids as token_ids; the
+  // engine holds back the last ones while they may be part of a stop string.
   virtual StagePayload take_payload(ArSequence& sequence) = 0;
 
   // --- the prefix cache, for models with prompt_has_token_ids; host work, between steps

@@ -12,6 +12,8 @@
 #include "tutti/async_omni_engine.h"
 #include "tutti/omni.h"
 
+#include "text/tokenizer.h"
+
 namespace tutti {
 namespace {
 
@@ -148,6 +150,46 @@ TEST_F(GoldenModelTest, SpeechGoesOnAfterAnEarlyEndOfTheTextInBothModes) {
   }
   EXPECT_FALSE(streamed.samples.empty());
   EXPECT_TRUE(same(streamed, whole));
+}
+
+// The talker gets what is shown: as of an answer that ends with the last token before the string,
+// which itself is never said, since nothing follows it.
+TEST_F(GoldenModelTest, AStopStringIsNotSpoken) {
+  const auto tokenizer = text::Tokenizer::load(kModel);
+  ASSERT_TRUE(tokenizer);
+  for (const bool async_chunk : {true, false}) {
+    answers_.clear();
+    start(options(async_chunk));
+    add(request("whole", "Good morning.", true, 24));
+    const Answer whole = read("whole");
+    const auto text_of = [&](size_t tokens) {
+      return (*tokenizer)->decode(std::span(whole.token_ids).first(tokens), true);
+    };
+    // From the middle of the text, made of several tokens.
+    size_t before = 8;
+    while (!whole.text.starts_with(text_of(before)) || text_of(before + 1) == text_of(before)) {
+      ++before;
+    }
+    size_t behind = before + 4;
+    while (!whole.text.starts_with(text_of(behind))) ++behind;
+    ASSERT_LT(behind, whole.token_ids.size());
+    const size_t begin = text_of(before).size();
+    const std::string stop = whole.text.substr(begin, text_of(behind).size() - begin);
+    ASSERT_EQ(whole.text.find(stop), begin);
+
+    AddRequest stopped = request("stopped", "Good morning.", true, 24);
+    stopped.sampling_params_list[0].stop = {stop};
+    add(stopped);
+    AddRequest cut = request("cut", "Good morning.", true, 24);
+    cut.sampling_params_list[0].max_tokens = static_cast<int32_t>(before) + 1;
+    add(cut);
+    const Answer& answer = read("stopped");
+    EXPECT_EQ(answer.text, whole.text.substr(0, begin));
+    EXPECT_EQ(answer.token_ids.size(), behind);
+    EXPECT_FALSE(answer.samples.empty());
+    EXPECT_EQ(answer.samples, read("cut").samples);
+    EXPECT_NE(answer.samples, whole.samples);
+  }
 }
 
 double process_cpu_seconds() {

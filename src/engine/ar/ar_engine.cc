@@ -342,6 +342,7 @@ void ArEngine::publish_item(const ScheduledItem& item, size_t row,
   if (takes_payload) output.payload = model_->take_payload(*sequence.model);
   if (item.samples) {
     add_token(sequence, row, output);
+    if (takes_payload) withhold_hidden(sequence, output);
     rest_if_out_of_input(sequence);
   }
   if (sequence.is_prefill_only()) {
@@ -382,6 +383,20 @@ void ArEngine::decide_finish(Sequence& sequence, int32_t token, StageOutput& out
     delta.finish_reason = FinishReason::kLength;
   }
   output.segment_finished = delta.finish_reason != FinishReason::kNone;
+}
+
+// What a stop string takes away from the text, the next stage must not get either: a talker would
+// say it. A payload never has the newest token, which is no input yet.
+void ArEngine::withhold_hidden(Sequence& sequence, StageOutput& output) {
+  std::vector<int32_t>& withheld = sequence.withheld_ids;
+  const int64_t hidden = sequence.text.num_hidden_tokens() - 1;
+  if (hidden <= 0 && withheld.empty()) return;
+  std::vector<int32_t>& ids = output.payload.token_ids;
+  ids.insert(ids.begin(), withheld.begin(), withheld.end());
+  const auto first = ids.end() - std::clamp<int64_t>(hidden, 0, std::ssize(ids));
+  withheld.assign(first, ids.end());
+  ids.erase(first, ids.end());
+  if (output.segment_finished) withheld.clear();
 }
 
 void ArEngine::emit(Sequence& sequence, StageOutput output, std::vector<StageOutput>& outputs) {

@@ -88,6 +88,7 @@ class ArEngine final : public StageEngine {
   void publish_item(const ScheduledItem& item, size_t row, std::vector<StageOutput>& outputs);
   void add_token(Sequence& sequence, size_t row, StageOutput& output);
   void decide_finish(Sequence& sequence, int32_t token, StageOutput& output);
+  static void withhold_hidden(Sequence& sequence, StageOutput& output);
   void emit(Sequence& sequence, StageOutput output, std::vector<StageOutput>& outputs);
   void end_with_error(Sequence& sequence, Status error, std::vector<StageOutput>& outputs);
   void end_empty(Sequence& sequence);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <numeric>
 
 #include "base/strings.h"
 #include "engine/ar/engine_harness.h"
@@ -355,6 +356,48 @@ TEST_F(ArEngineText, StopsAtAStringThatSpansTokens) {
 
   params.min_tokens = 60;
   EXPECT_EQ(run(params, model_).text, whole.text);
+}
+
+// The fake model's payload tells positions: here the three of the prompt, then one of each token.
+TEST_F(ArEngineText, WhatMayBePartOfAStopStringIsNotForTheNextStage) {
+  const Collected whole = run(greedy(60), model_);
+  size_t begin = whole.text.size() / 2;
+  while (utf8_complete_prefix(whole.text.substr(0, begin)) != begin) ++begin;
+  size_t length = 8;
+  while (utf8_complete_prefix(whole.text.substr(begin, length)) != length) ++length;
+  const std::string stop = whole.text.substr(begin, length);
+  ASSERT_EQ(whole.text.find(stop), begin);
+  // Tokens that are wholly before it.
+  size_t before = 0;
+  for (size_t n = 1; n <= whole.tokens.size(); ++n) {
+    const std::string text = tokenizer_->decode(std::span(whole.tokens).first(n), true);
+    if (text.size() <= begin && whole.text.starts_with(text)) before = n;
+  }
+  for (const bool streams : {true, false}) {
+    const auto told = [&](std::vector<std::string> stops, bool include) {
+      SamplingParams params = greedy(60);
+      params.stop = std::move(stops);
+      params.include_stop_str_in_output = include;
+      StageRequest request = make_request(0, {5, 6, 7}, params);
+      request.wants_payload = true;
+      request.streams_payload = streams;
+      EngineHarness harness(model_, {}, tokenizer_);
+      EXPECT_TRUE(harness.engine->admit(std::move(request)).ok());
+      harness.run_until_idle();
+      return harness.results[0];
+    };
+    const Collected all = told({}, false);
+    EXPECT_EQ(all.positions.size(), 3 + whole.tokens.size() - 1);
+    const Collected stopped = told({stop}, false);
+    ASSERT_GT(stopped.tokens.size(), before + 1) << "the stop string has several tokens";
+    std::vector<int32_t> spoken(3 + before);
+    std::iota(spoken.begin(), spoken.end(), 0);
+    EXPECT_EQ(stopped.positions, spoken);
+    const Collected shown = told({stop}, true);
+    EXPECT_EQ(shown.positions.size(), 3 + shown.tokens.size() - 1);
+    // One that begins and never ends takes nothing away.
+    EXPECT_EQ(told({stop + "never"}, false).positions, all.positions);
+  }
 }
 
 TEST_F(ArEngineText, StopStringsCountFromTheTokenAfterMinTokens) {

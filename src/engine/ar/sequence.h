@@ -61,6 +61,7 @@ struct Sequence : SequenceBase {
 
   Penalties penalties;
   TextOutput text;
+  std::vector<int32_t> withheld_ids;  // of payloads; they may be part of a stop string
 };
 
 // Who comes first: smaller priority, then earlier arrival.
