@@ -16,10 +16,12 @@ void Playback::add(double now_s, std::span<const float> samples, int32_t sample_
   }
   end_s_ += seconds;
   audio_s_ += seconds;
-  if (first_audio_s_ == 0 && std::any_of(samples.begin(), samples.end(),
-                                         [](float x) { return std::abs(x) >= kAudible; })) {
-    first_audio_s_ = now_s;
-  }
+  if (onset_.add(samples, sample_rate)) first_audio_s_ = now_s;
+}
+
+void Playback::begin_answer() {
+  playing_ = false;
+  if (!onset_.found()) onset_ = {};
 }
 
 void Playback::trim_to(double limit_s, AudioChunk& last) {

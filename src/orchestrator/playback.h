@@ -10,29 +10,29 @@
 
 #include "tutti/output.h"
 
+#include "media/audible_onset.h"
+
 namespace tutti {
 
 class Playback {
  public:
-  // Samples below this (-60 dB) are silence.
-  static constexpr float kAudible = 1e-3f;
-
   // `samples` at `sample_rate` Hz have arrived at `now_s`.
   void add(double now_s, std::span<const float> samples, int32_t sample_rate);
   // Cuts `last`, the chunk that was added last, so that no more than `limit_s` of audio remain.
   void trim_to(double limit_s, AudioChunk& last);
   // The next chunk begins a new answer.
-  void begin_answer() { playing_ = false; }
+  void begin_answer();
 
   double audio_s() const { return audio_s_; }
   double underrun_s() const { return underrun_s_; }
-  // When the first audible sample arrived; 0: none yet.
+  // When the first audible sound had arrived (AudibleOnset); 0: none yet.
   double first_audio_s() const { return first_audio_s_; }
   void report(StageMetrics& metrics) const;
 
  private:
   bool playing_ = false;
   double end_s_ = 0;  // when the listener has heard all that was delivered
+  AudibleOnset onset_;
   double first_audio_s_ = 0;
   double audio_s_ = 0;
   double underrun_s_ = 0;

@@ -37,6 +37,23 @@ TEST(Playback, SilenceIsPlayedButNotAudible) {
   EXPECT_DOUBLE_EQ(playback.underrun_s(), 0.5);
 }
 
+TEST(Playback, AClickIsPlayedButNotAudible) {
+  constexpr int32_t kRate = 24000;
+  std::vector<float> click(480, 0.0f);
+  click[0] = -0.045f;
+  Playback playback;
+  playback.add(1.0, click, kRate);
+  playback.add(1.02, std::vector<float>(480, 0.0f), kRate);
+  EXPECT_DOUBLE_EQ(playback.first_audio_s(), 0);
+  // One and a half windows of speech, and the other half.
+  playback.add(1.04, std::vector<float>(360, 0.1f), kRate);
+  EXPECT_DOUBLE_EQ(playback.first_audio_s(), 0);
+  playback.add(1.055, std::vector<float>(120, 0.1f), kRate);
+  EXPECT_DOUBLE_EQ(playback.first_audio_s(), 1.055);
+  playback.add(1.06, std::vector<float>(480, 0.1f), kRate);
+  EXPECT_DOUBLE_EQ(playback.first_audio_s(), 1.055);
+}
+
 TEST(Playback, ThePauseBetweenTwoAnswersIsNoUnderrun) {
   Playback playback;
   playback.add(1.0, kSound, 100);

@@ -15,7 +15,7 @@ using ::testing::HasSubstr;
 
 std::string sound_base64() {
   std::string out;
-  const std::string pcm = pcm16(std::vector<float>(240, 0.5f));  // 10 ms
+  const std::string pcm = pcm16(std::vector<float>(480, 0.5f));  // 20 ms
   serve::append_base64(out, std::as_bytes(std::span(pcm)));
   return out;
 }
@@ -52,7 +52,7 @@ TEST(AnswerReader, ReadsAChatWithSpeechWhereverItIsCut) {
     EXPECT_TRUE(r.ttft_s == 1 || r.ttft_s == 2) << cut;
     EXPECT_TRUE(r.itls_s.empty());
     EXPECT_GE(r.ttfa_s, r.ttft_s);
-    EXPECT_NEAR(r.audio_s, 0.01, 1e-9);
+    EXPECT_NEAR(r.audio_s, 0.02, 1e-9);
     EXPECT_EQ(r.input_tokens, 9);
     EXPECT_EQ(r.output_tokens, 3);
   }
@@ -69,14 +69,14 @@ TEST(AnswerReader, ReadsOtherShapes) {
                        sound_base64() + "\"}}]}\n\n",
                    0, omni)
                   .ok());
-  EXPECT_NEAR(omni.record().audio_s, 0.02, 1e-9);
+  EXPECT_NEAR(omni.record().audio_s, 0.04, 1e-9);
   EXPECT_EQ(omni.record().ttft_s, -1);
   Measurement speech;
   ASSERT_TRUE(read(kEvents,
                    R"(data: {"type":"speech.audio.delta","audio":")" + sound_base64() + "\"}\n\n",
                    0, speech)
                   .ok());
-  EXPECT_NEAR(speech.record().audio_s, 0.01, 1e-9);
+  EXPECT_NEAR(speech.record().audio_s, 0.02, 1e-9);
   Measurement body;
   ASSERT_TRUE(read("audio/pcm", std::string(480, 'x'), 7, body).ok());
   EXPECT_NEAR(body.record().audio_s, 0.01, 1e-9);

@@ -42,7 +42,7 @@ TEST(Measurement, AudibleSoundIsLaterThanTheFirstPacket) {
   Measurement m;
   m.begin(0);
   m.audio(0.25, kQuiet, kRate);
-  m.audio(0.30, std::vector<float>(100, 0.0009f), kRate);  // below -60 dB
+  m.audio(0.30, std::vector<float>(100, 0.003f), kRate);  // below -50 dB
   EXPECT_EQ(m.record().ttfa_s, -1);
   m.audio(0.40, kLoud, kRate);
   m.end(0.45);
@@ -51,6 +51,17 @@ TEST(Measurement, AudibleSoundIsLaterThanTheFirstPacket) {
   EXPECT_NEAR(m.record().audio_s, 0.3, 1e-9);
   EXPECT_NEAR(m.record().underrun_s, 0, 1e-9);
   EXPECT_NEAR(m.record().audio_rtf(), 1.5, 1e-6);
+}
+
+TEST(Measurement, AClickBeforeTheSpeechIsNotAudible) {
+  Measurement m;
+  m.begin(0);
+  std::vector<float> click = kQuiet;
+  click[0] = 0.5f;
+  m.audio(0.25, click, kRate);
+  EXPECT_EQ(m.record().ttfa_s, -1);
+  m.audio(0.35, kLoud, kRate);
+  EXPECT_DOUBLE_EQ(m.record().ttfa_s, 0.35);
 }
 
 TEST(Measurement, AListenerWhoPlaysAtOnceWaitsForLateChunks) {

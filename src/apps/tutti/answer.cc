@@ -7,6 +7,7 @@
 
 #include "apps/tutti/loading_bar.h"
 #include "base/strings.h"
+#include "media/audible_onset.h"
 #include "media/wav_writer.h"
 
 namespace tutti::cli {
@@ -18,8 +19,6 @@ using Clock = std::chrono::steady_clock;
 // Longest silence from the engine before the command gives up on it.
 constexpr double kStallTimeout_s = 600;
 constexpr double kAbortTimeout_s = 10;
-// About -60 dB: below it a listener hears nothing yet.
-constexpr float kAudibleLevel = 1e-3f;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -30,19 +29,15 @@ struct Sink {
   std::string audio_out;
   std::unique_ptr<WavWriter> wav;
   Answer answer;
+  AudibleOnset onset = {};
 };
 
 Status take_audio(const AudioChunk& audio, Sink& sink) {
   if (audio.samples.empty()) return {};
   Answer& answer = sink.answer;
-  if (!answer.first_audible_s) {
-    const auto audible = std::find_if(audio.samples.begin(), audio.samples.end(),
-                                      [](float s) { return std::abs(s) > kAudibleLevel; });
-    if (audible != audio.samples.end()) {
-      const auto offset =
-          static_cast<double>(answer.audio_samples + (audible - audio.samples.begin()));
-      answer.first_audible_s = seconds_since(answer.start) + offset / audio.sample_rate;
-    }
+  if (sink.onset.add(audio.samples, audio.sample_rate)) {
+    const auto offset = static_cast<double>(*sink.onset.onset());
+    answer.first_audible_s = seconds_since(answer.start) + offset / audio.sample_rate;
   }
   answer.audio_samples += static_cast<int64_t>(audio.samples.size());
   answer.sample_rate = audio.sample_rate;

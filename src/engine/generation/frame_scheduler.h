@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/sequence_outputs.h"
+#include "media/audible_onset.h"
 #include "models/generation_model.h"
 #include "models/stage_io.h"
 
@@ -24,6 +25,7 @@ struct Sequence : SequenceBase {
   std::unique_ptr<GenerationSequence> model;
   TimePoint playback_begin;  // of the first sample, moved on by each silence
   int64_t samples_out = 0;   // handed out
+  AudibleOnset onset;        // among them
   int64_t last_chunk = 0;    // frames
 };
 

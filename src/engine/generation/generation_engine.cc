@@ -180,8 +180,6 @@ void GenerationEngine::emit(Sequence& sequence, StageOutput output,
 
 // What the listener has of new samples, and how long he waited for them in silence.
 void GenerationEngine::account(Sequence& sequence, std::span<const float> samples) {
-  // -60 dB of full scale: softer sound is not heard.
-  constexpr float kAudible = 1e-3f;
   StageMetrics& metrics = sequence.metrics;
   const TimePoint now = outputs_.now();
   if (sequence.samples_out == 0) {
@@ -192,8 +190,7 @@ void GenerationEngine::account(Sequence& sequence, std::span<const float> sample
     metrics.underrun_s += to_seconds(now - dry);
     sequence.playback_begin += now - dry;
   }
-  if (metrics.first_audio_s == 0 &&
-      std::any_of(samples.begin(), samples.end(), [](float s) { return std::abs(s) > kAudible; }))
+  if (sequence.onset.add(samples, model_->info().sample_rate))
     metrics.first_audio_s = outputs_.seconds(now);
   sequence.samples_out += static_cast<int64_t>(samples.size());
   metrics.audio_s =
