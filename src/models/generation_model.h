@@ -17,6 +17,9 @@ struct GenerationModelInfo {
   int32_t sample_rate = 0;          // Hz of the output
   double frame_s = 0;               // seconds of output per frame of input
   int64_t max_frames_per_step = 0;  // of one sequence, bounded by scratch memory
+  // How long each answer's sound is faded in (media/fade_in.h). The engine does that to what run()
+  // gives, which is the network's own output.
+  double fade_in_s = 0;
 };
 
 class GenerationSequence {

@@ -30,11 +30,12 @@ def published_spelling(c):
 
 
 def generation_config():
-    """Greedy throughout: the model is small, and its best guess is its best answer."""
+    """Greedy throughout: the model is small, and its best guess is its best answer. Its vocoder
+    begins with a step out of silence, which the fade-in hides."""
     return dict(do_sample=False, repetition_penalty=1.0, eos_token_id=ID["im_end"],
                 pad_token_id=ID["endoftext"], talker_do_sample=False,
                 talker_repetition_penalty=1.0, talker_max_new_tokens=500,
-                thinker_max_new_tokens=256)
+                thinker_max_new_tokens=256, code2wav_fade_in_ms=20)
 
 
 def processor_configs():

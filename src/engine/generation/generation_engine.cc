@@ -6,6 +6,8 @@
 #include <cmath>
 #include <exception>
 
+#include "media/fade_in.h"
+
 namespace tutti::generation {
 
 GenerationEngine::GenerationEngine(std::unique_ptr<GenerationModel> model, DeviceExecutor& executor,
@@ -156,6 +158,7 @@ void GenerationEngine::publish_work(const ScheduledFrames& item, AudioChunk audi
   metrics.compute_s += step_s_;
   if (!step_error_.ok()) return end_with_error(sequence, step_error_, outputs);
   metrics.prompt_tokens += item.frames;
+  soften_begin(metrics.output_tokens, audio.samples);
   metrics.output_tokens += static_cast<int64_t>(audio.samples.size());
   sequence.last_chunk = item.frames;
   StageOutput output;
@@ -163,6 +166,13 @@ void GenerationEngine::publish_work(const ScheduledFrames& item, AudioChunk audi
   output.delta.audio = std::move(audio);
   if (output.finished) output.delta.finish_reason = FinishReason::kStop;
   emit(sequence, std::move(output), outputs);
+}
+
+// The networks begin with a step out of silence, which clicks. `first`: samples of the answer that
+// came before these.
+void GenerationEngine::soften_begin(int64_t first, std::span<float> samples) const {
+  const GenerationModelInfo& info = model_->info();
+  fade_in(samples, first, std::llround(info.fade_in_s * info.sample_rate));
 }
 
 void GenerationEngine::emit(Sequence& sequence, StageOutput output,

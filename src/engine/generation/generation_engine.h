@@ -32,6 +32,7 @@ class GenerationEngine final : public StageEngine {
   StepOrder step_order() const;
   void publish_work(const ScheduledFrames& item, AudioChunk audio,
                     std::vector<StageOutput>& outputs);
+  void soften_begin(int64_t first, std::span<float> samples) const;
   void emit(Sequence& sequence, StageOutput output, std::vector<StageOutput>& outputs);
   void account(Sequence& sequence, std::span<const float> samples);
   void end_with_error(Sequence& sequence, Status error, std::vector<StageOutput>& outputs);

@@ -8,6 +8,7 @@
 
 #include "engine/testing/fake_executor.h"
 #include "engine/testing/fake_generation_model.h"
+#include "media/fade_in.h"
 
 namespace tutti::generation {
 namespace {
@@ -82,6 +83,7 @@ class GenerationEngineTest : public ::testing::Test {
     }
     ADD_FAILURE() << "the engine never comes to rest";
   }
+  double now_s() const { return to_seconds(clock_.now() - TimePoint()); }
   std::vector<float> one_shot(int32_t seed, int32_t count) {
     testing::FakeExecutor executor;
     testing::FakeGenerationModel model;
@@ -161,6 +163,39 @@ TEST_F(GenerationEngineTest, SilenceIsCounted) {
   append(0, frames(3, 1), true);
   step();
   EXPECT_NEAR(heard_[0].metrics.underrun_s, 0.4, 1e-6);
+}
+
+TEST_F(GenerationEngineTest, SoundIsAudibleWhenItIsLoudEnough) {
+  clock_.advance(from_seconds(1));
+  model_->set_fade_in_s(20);  // so that the first frame is too soft
+  ASSERT_TRUE(admit(0, frames(1, 1), false).ok());
+  step();
+  EXPECT_EQ(heard_[0].metrics.first_output_s, now_s());
+  EXPECT_EQ(heard_[0].metrics.first_audio_s, 0);
+  clock_.advance(from_seconds(0.1));
+  append(0, frames(2, 60), true);
+  run_until_idle();
+  EXPECT_EQ(heard_[0].metrics.first_audio_s, now_s());
+}
+
+TEST_F(GenerationEngineTest, FadesEachAnswerInOnceHoweverItIsCut) {
+  constexpr size_t kFaded = 20;
+  std::vector<float> wanted = one_shot(1, 90);
+  fade_in(wanted, 0, kFaded);
+  ASSERT_NE(wanted, one_shot(1, 90));
+  for (const bool streams : {true, false}) {
+    make(1000);
+    model_->set_fade_in_s(0.5);
+    for (const uint64_t key : {0u, 1u}) {  // the second answer as the first
+      ASSERT_TRUE(admit(key, frames(1, 3), false, streams).ok());
+      for (int i = 0; i < 3; ++i) step();
+      std::vector<int32_t> rest = frames(1, 90);
+      rest.erase(rest.begin(), rest.begin() + 3);
+      append(key, rest, true);
+      run_until_idle();
+      EXPECT_EQ(heard_[key].samples, wanted);
+    }
+  }
 }
 
 TEST_F(GenerationEngineTest, TakesEverythingOnceTheInputIsComplete) {

@@ -25,6 +25,8 @@ class FakeGenerationModel final : public GenerationModel {
   bool input_complete(const GenerationSequence& sequence) const override;
   void run(OpContext& ctx, std::span<Work> work) override;
 
+  void set_fade_in_s(double fade_in_s) { info_.fade_in_s = fade_in_s; }
+
   std::vector<std::vector<int64_t>> steps;  // frames of each work item of each run()
   int64_t num_sequences_alive = 0;
 

@@ -56,11 +56,12 @@ Tensor slice_rows(const Tensor& x, int64_t first, int64_t count) {
 
 }  // namespace
 
-Code2Wav::Code2Wav(const Code2WavConfig& config, Code2WavNetwork network)
+Code2Wav::Code2Wav(const Code2WavConfig& config, Code2WavNetwork network, double fade_in_s)
     : config_(config), net_(std::move(network)) {
   info_.sample_rate = kSampleRate;
   info_.frame_s = static_cast<double>(config.samples_per_frame()) / kSampleRate;
   info_.max_frames_per_step = kMaxFramesPerStep;
+  info_.fade_in_s = fade_in_s;
   // All keys that a step's queries see lie in the ring at once.
   const int64_t live = config.transformer.sliding_window - 1 + kMaxFramesPerStep;
   ring_blocks_ = (live + kBlockSize - 1) / kBlockSize + 1;

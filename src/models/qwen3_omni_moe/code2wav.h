@@ -26,8 +26,8 @@ struct Code2WavSequence final : GenerationSequence {
 
 class Code2Wav final : public GenerationModel {
  public:
-  // Takes the network; the loader has finished.
-  Code2Wav(const Code2WavConfig& config, Code2WavNetwork network);
+  // Takes the network; the loader has finished. `fade_in_s`: GenerationModelInfo's.
+  Code2Wav(const Code2WavConfig& config, Code2WavNetwork network, double fade_in_s = 0);
 
   const GenerationModelInfo& info() const override { return info_; }
   Result<std::unique_ptr<GenerationSequence>> start(const StageInput& input) override;

@@ -225,6 +225,14 @@ TEST_F(ConfigTest, ReadsGenerationDefaults) {
   folder_.write("generation_config.json", R"({"top_p":7})");
   EXPECT_THAT(read_generation_defaults(folder_.path(), *config).error().message(),
               HasSubstr("top_p"));
+  EXPECT_EQ(greedy->fade_in_s, 0);
+  folder_.write("generation_config.json", R"({"code2wav_fade_in_ms":2.5})");
+  EXPECT_DOUBLE_EQ(read_generation_defaults(folder_.path(), *config)->fade_in_s, 0.0025);
+  for (const char* wrong : {"-1", "101", "\"5\""}) {
+    folder_.write("generation_config.json", "{\"code2wav_fade_in_ms\":" + std::string(wrong) + "}");
+    EXPECT_THAT(read_generation_defaults(folder_.path(), *config).error().message(),
+                HasSubstr("code2wav_fade_in_ms"));
+  }
   folder_.write("generation_config.json", R"({"eos_token_id":99999})");
   EXPECT_THAT(read_generation_defaults(folder_.path(), *config).error().message(),
               HasSubstr("eos_token_id"));

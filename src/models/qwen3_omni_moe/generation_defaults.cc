@@ -82,6 +82,12 @@ Result<GenerationDefaults> read_generation_defaults(const std::filesystem::path&
   read_max_tokens(reader, "max_new_tokens", d.thinker);
   read_max_tokens(reader, "thinker_max_new_tokens", d.thinker);
   read_max_tokens(reader, "talker_max_new_tokens", d.talker);
+  constexpr double kMostFadeIn_ms = 100;
+  const double fade_in_ms = reader.number("code2wav_fade_in_ms", 0.0);
+  if (!(fade_in_ms >= 0 && fade_in_ms <= kMostFadeIn_ms)) {
+    reader.fail("code2wav_fade_in_ms", "milliseconds from 0 to 100");
+  }
+  d.fade_in_s = fade_in_ms / 1000;
   d.thinker_given = given_fields(reader, "", {"max_new_tokens", "thinker_max_new_tokens"});
   d.talker_given = given_fields(reader, "talker_", {"talker_max_new_tokens"});
   TUTTI_RETURN_IF_ERROR(status);

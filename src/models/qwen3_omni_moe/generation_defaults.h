@@ -1,4 +1,5 @@
-// What generation_config.json says about sampling: end tokens and defaults of each stage.
+// What generation_config.json says: end tokens, sampling defaults of each stage, and how sound
+// begins.
 #pragma once
 
 #include <filesystem>
@@ -17,6 +18,8 @@ struct GenerationDefaults {
   // Fields of these that the file has, by name.
   std::vector<std::string> thinker_given;
   std::vector<std::string> talker_given;
+  // Of each answer's sound; an extension of the format, which the reference ignores.
+  double fade_in_s = 0;  // "code2wav_fade_in_ms"
 };
 
 // A missing file, or missing keys, give the defaults of the reference's generate(). Errors name

@@ -345,7 +345,7 @@ Result<std::unique_ptr<GenerationModel>> Qwen3OmniMoePipeline::load_generation(
         [&](WeightLoader& w) { return load_code2wav_network(w, config_.code2wav); });
   }));
   return std::unique_ptr<GenerationModel>(
-      std::make_unique<Code2Wav>(config_.code2wav, std::move(network)));
+      std::make_unique<Code2Wav>(config_.code2wav, std::move(network), defaults_.fade_in_s));
 }
 
 Result<StageFootprint> Qwen3OmniMoePipeline::footprint(int32_t stage, const LoadOptions& options,
