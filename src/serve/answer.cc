@@ -113,13 +113,15 @@ json::object stage_metrics_json(const Answer& answer, const ModelInfo& model) {
                      {"output_tokens", m.output_tokens},
                      {"preemptions", m.preemptions}});
   }
-  return {{"ttft_s", seconds_or_null(times.ttft_s)},
-          {"ttfa_s", seconds_or_null(times.ttfa_s)},
-          {"rtf", times.audio_s > 0 ? json::value(times.total_s / times.audio_s) : nullptr},
-          {"audio_s", times.audio_s},
-          {"underrun_s", times.underrun_s},
-          {"total_s", times.total_s},
-          {"stages", std::move(stages)}};
+  return {
+      {"ttft_s", seconds_or_null(times.ttft_s)},
+      {"ttfa_s", seconds_or_null(times.ttfa_s)},
+      {"rtf", times.audio_s > 0 && times.total_s > 0 ? json::value(times.total_s / times.audio_s)
+                                                     : nullptr},
+      {"audio_s", times.audio_s},
+      {"underrun_s", times.underrun_s},
+      {"total_s", times.total_s},
+      {"stages", std::move(stages)}};
 }
 
 }  // namespace tutti::serve

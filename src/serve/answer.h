@@ -43,7 +43,8 @@ struct Usage {
 // "stop", "length"; what a client sees for the others: "abort", "error".
 std::string finish_reason_text(FinishReason reason);
 
-// The timeline of one request, times relative to its submission: `return_stage_metrics`.
+// The timeline of one request, times relative to its submission: `return_stage_metrics`. While the
+// answer comes, what has not happened yet is 0, and the real-time factor null.
 boost::json::object stage_metrics_json(const Answer& answer, const ModelInfo& model);
 
 // Seconds from submission to the first token, first audible sound, end; negative: none.

@@ -10,6 +10,7 @@
 #include "serve/api_key.h"
 #include "serve/chat_request.h"
 #include "serve/json_text.h"
+#include "serve/stage_metrics_pace.h"
 
 namespace tutti::serve {
 
@@ -55,11 +56,13 @@ class ChatRun : public std::enable_shared_from_this<ChatRun> {
     answers_[index].add(message, /*keep_samples=*/!chat_.stream);
     if (failed_) return;
     on_delta(index, message);
-    if (message.finished) end_choice(index);
+    if (message.finished) return end_choice(index);
+    on_stage_news(index, message.stage_id);
   }
   void stage_metrics(int32_t index, const StageMetricsMessage& message) {
     const std::lock_guard lock(mutex_);
     answers_[index].add(message);
+    if (!failed_) on_stage_news(index, message.stage_id);
   }
   void error(int32_t index, const Status& status) {
     {
@@ -73,6 +76,7 @@ class ChatRun : public std::enable_shared_from_this<ChatRun> {
 
  protected:
   virtual void on_delta(int32_t index, const OutputMessage& message) = 0;
+  virtual void on_stage_news(int32_t, int32_t) {}
   virtual void on_choice_end(int32_t index) = 0;
   virtual void on_end() = 0;
   virtual void on_failure(const Status& status) = 0;
@@ -302,6 +306,14 @@ class StreamedChat final : public ChatRun {
                            finish_reason_text(answer.finish_reason)));
   }
 
+  // As at the end, the timeline is the first choice's.
+  void on_stage_news(int32_t index, int32_t stage) override {
+    if (!chat_.live_stage_metrics || index != 0) return;
+    if (!pace_.is_due(stage, Clock::steady().now())) return;
+    stream_->send(prefix_ + R"(],"stage_metrics":)" +
+                  json::serialize(stage_metrics_json(answers_.front(), services_.model)) + "}");
+  }
+
   void on_end() override {
     if (chat_.include_usage || chat_.return_stage_metrics) {
       std::string event = prefix_ + "]";
@@ -320,6 +332,7 @@ class StreamedChat final : public ChatRun {
 
   std::string prefix_;
   std::vector<bool> opened_;
+  StageMetricsPace pace_;
   std::shared_ptr<EventStream> stream_;
 };
 

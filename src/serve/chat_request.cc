@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "serve/api_error.h"
+#include "serve/fields.h"
 #include "serve/sampling_fields.h"
 #include "serve/voice_field.h"
 
@@ -100,8 +101,23 @@ void read_modalities(Fields& fields, const ModelInfo& model, ChatRequest& chat) 
   }
 }
 
+void read_stage_metrics(Fields& fields, ChatRequest& chat) {
+  constexpr const char* kField = "return_stage_metrics";
+  const json::value* value = fields.any(kField);
+  if (!value) return;
+  const auto* text = value->if_string();
+  chat.live_stage_metrics = text && *text == "live";
+  if (chat.live_stage_metrics || value->is_bool()) {
+    chat.return_stage_metrics = chat.live_stage_metrics || value->get_bool();
+    return;
+  }
+  const std::string found =
+      text ? fmt::format("'{}'", printable(*text)) : std::string(json_kind(*value));
+  fields.fail(kField, fmt::format("`{}` is {}; it must be true, false or 'live'.", kField, found));
+}
+
 void read_extensions(Fields& fields, ChatRequest& chat, ChatPrompt& prompt) {
-  chat.return_stage_metrics = fields.boolean("return_stage_metrics").value_or(false);
+  read_stage_metrics(fields, chat);
   const auto shape = fields.choice("audio_delta_format", {"openai", "vllm"});
   chat.vllm_audio_delta = shape && *shape == "vllm";
   if (const json::object* kwargs = fields.object("chat_template_kwargs")) {

@@ -25,7 +25,8 @@ struct ChatRequest {
   AudioFormat audio_format = AudioFormat::kWav;
   bool logprobs = false;
   bool return_stage_metrics = false;
-  bool vllm_audio_delta = false;  // audio as vLLM-Omni streams it
+  bool live_stage_metrics = false;  // of a stream: while the answer comes, too
+  bool vllm_audio_delta = false;    // audio as vLLM-Omni streams it
 };
 
 Result<ChatRequest> read_chat_request(const ModelInfo& model, const HttpRequest& http,

@@ -53,6 +53,41 @@ TEST(Serve, StreamsTextAndSpeechAndEndsWithUsage) {
   EXPECT_THAT(answer, HasSubstr(R"("model_stage":"code2wav")"));
 }
 
+// How often `what` is in `text`.
+size_t count(const std::string& text, const std::string& what) {
+  size_t times = 0;
+  for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++times;
+  return times;
+}
+
+TEST(Serve, TellsOfTheStagesWhileTheyWork) {
+  const ServerProcess server;
+  const auto asked_with = [&](const std::string& value) {
+    return ask(
+        server,
+        http_request(
+            "POST", kChat,
+            R"({"messages":[{"role":"user","content":"Count from one to ten."}],"stream":true,)"
+            R"("modalities":["text","audio"],"audio":{"format":"pcm16"},)"
+            R"("return_stage_metrics":)" +
+                value + "}"));
+  };
+  const std::string metrics = R"("choices":[],"stage_metrics":{)";
+  EXPECT_EQ(count(asked_with("false"), metrics), 0u);
+  EXPECT_EQ(count(asked_with("true"), metrics), 1u);
+  const std::string live = asked_with("\"live\"");
+  // Of the thinker, of the talker when it has ended, of the vocoder while it speaks; all at the
+  // end.
+  EXPECT_GE(count(live, metrics), 4u) << live;
+  const std::string first = live.substr(live.find(metrics));
+  EXPECT_THAT(first.substr(0, first.find('\n')), HasSubstr(R"("model_stage":"thinker")"));
+  EXPECT_LT(live.find(R"("model_stage":"code2wav")"), live.rfind(R"("data":")"));
+  const std::string wrong = asked_with("\"always\"");
+  EXPECT_THAT(wrong,
+              HasSubstr("`return_stage_metrics` is 'always'; it must be true, false or 'live'."));
+  EXPECT_THAT(asked_with("1"), HasSubstr("`return_stage_metrics` is"));
+}
+
 TEST(Serve, ReadsAloudInEveryFormat) {
   const ServerProcess server;
   const std::vector<std::pair<std::string, std::string>> formats{
