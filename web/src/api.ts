@@ -32,7 +32,7 @@ export interface StageMetrics {
   preemptions: number;
 }
 
-/** What `return_stage_metrics` adds to the last chunk. */
+/** What `return_stage_metrics` adds to the last chunk, and to some before it, in which what has not happened yet is 0. */
 export interface RequestMetrics {
   ttft_s: number | null;
   ttfa_s: number | null;
@@ -58,7 +58,8 @@ export interface ChatHandlers {
   onText(delta: string): void;
   /** 16-bit little-endian mono samples at 24 kHz. */
   onAudio(pcm: Int16Array): void;
-  onMetrics(metrics: RequestMetrics): void;
+  /** `final`: nothing of it will change. */
+  onMetrics(metrics: RequestMetrics, final: boolean): void;
 }
 
 export class ApiError extends Error {
@@ -127,7 +128,7 @@ export async function streamChat(options: ChatOptions, handlers: ChatHandlers, s
       ...(speech ? { audio: { voice, format: 'pcm16' } } : {}),
       stream: true,
       stream_options: { include_usage: true },
-      return_stage_metrics: true,
+      return_stage_metrics: 'live',
     }),
   });
   if (!response.ok || !response.body) return fail(response);
@@ -138,6 +139,6 @@ export async function streamChat(options: ChatOptions, handlers: ChatHandlers, s
     const delta = chunk.choices?.[0]?.delta;
     if (delta?.content) handlers.onText(delta.content);
     if (delta?.audio?.data) handlers.onAudio(decodePcm16(delta.audio.data));
-    if (chunk.stage_metrics) handlers.onMetrics(chunk.stage_metrics);
+    if (chunk.stage_metrics) handlers.onMetrics(chunk.stage_metrics, chunk.usage !== undefined);
   }
 }

@@ -1,5 +1,5 @@
-// What the page itself has seen of the answer that is coming; the stages' own times come with its end.
-import type { RequestMetrics } from './api';
+// What the page itself has seen of the answer that is coming, and what its stages have said of themselves so far.
+import type { RequestMetrics, StageMetrics } from './api';
 import { PCM_RATE } from './audio/pcm';
 
 /** Seconds since the request. */
@@ -36,11 +36,22 @@ export const sawSound = (p: Progress, now_ms: number, samples: number): Progress
 
 export const endProgress = (p: Progress, now_ms: number): Progress => ({ ...p, end_s: elapsed(p, now_ms) });
 
+/** When a stage waited and when it was active, as of `now_s`; the active part has no end of its own until it is over. */
+export function stageSpans(stage: StageMetrics, now_s: number): { queue: Span; active?: Span; over: boolean } {
+  const over = stage.finished_s > 0;
+  const now = Math.max(now_s, stage.submitted_s);
+  if (stage.first_scheduled_s <= 0) return { queue: { from_s: stage.submitted_s, to_s: now }, over };
+  const begin = stage.first_scheduled_s;
+  const end = over ? stage.finished_s : Math.max(now, begin);
+  return { queue: { from_s: stage.submitted_s, to_s: begin }, active: { from_s: begin, to_s: end }, over };
+}
+
 /** Where those who see the answer come say so. */
 export interface ProgressMarks {
   begin(): void;
   text(): void;
   sound(samples: number): void;
   end(): void;
-  metrics(metrics: RequestMetrics): void;
+  /** `final`: the answer is over, and these are its times. */
+  metrics(metrics: RequestMetrics, final: boolean): void;
 }

@@ -123,7 +123,7 @@ export class Talk {
   private done({ status, status_details, stage_metrics }: RealtimeResponse): void {
     this.player.finish();
     this.marks.end();
-    if (stage_metrics) this.marks.metrics(stage_metrics);
+    if (stage_metrics) this.marks.metrics(stage_metrics, true);
     if (status === 'failed' && this.answer) {
       this.to.onFailed(this.answer.id, status_details?.error?.message ?? 'The answer failed.');
       if (this.answered) this.realtime.forget(this.answered.item);

@@ -158,6 +158,14 @@ test('the timeline grows with the answer, and the sound can be held', async () =
     const last = async () => /last at (.*)$/.exec(await sound.getAttribute('aria-label'))[1];
     const first = await last();
     await until(async () => (await last()) !== first, 'the timeline stands still');
+    // Stages tell of themselves while they work; the talker, which has no output of its own, when it has ended.
+    const stages = page.getByRole('list', { name: 'The stages so far' });
+    await stages.getByRole('img', { name: /^thinker: waited .+, active since/ }).waitFor();
+    const vocoder = stages.getByRole('img', { name: /^code2wav: waited .+, active since/ });
+    await vocoder.waitFor();
+    const width = () => vocoder.locator('.bar.work').evaluate((bar) => bar.getBoundingClientRect().width);
+    assert.ok((await width()) > 0);
+    assert.equal(await page.getByRole('list', { name: 'Stages over time' }).count(), 0, 'the answer has ended');
     await until(async () => (await heardSeconds(page)) > 1.2, 'nothing was heard');
     const below = () => log.evaluate((element) => element.scrollHeight - element.scrollTop - element.clientHeight);
     await until(async () => (await below()) < 32, 'the end is lost while the answer grows');
@@ -172,7 +180,7 @@ test('the timeline grows with the answer, and the sound can be held', async () =
     await play.click();
     await until(async () => (await heardSeconds(page)) > held + 0.3, 'it does not go on');
     await page.keyboard.press('Escape');
-    await page.getByText('The answer ended before its stages told their times.').waitFor();
+    await page.getByText('The answer ended before its stages told all their times.').waitFor();
     await shared.server.idle();
     await page.unroute('**/v1/chat/completions');
     await ask(page, 'What is your name?');

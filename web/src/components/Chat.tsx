@@ -26,7 +26,7 @@ export function Chat({ again, panel, onPanel }: Props) {
   const [settings, setSettings] = useState<Settings>(loadSettings);
   const [entries, setEntries] = useState<Entry[]>([]);
   const [running, setRunning] = useState(false);
-  const { progress, metrics, marks } = useProgress();
+  const { progress, stages, metrics, marks } = useProgress();
   const [problems, setProblems] = useState<string[]>([]);
   const [handsFree, setHandsFree] = useState(false);
   const [level, setLevel] = useState(0);
@@ -82,9 +82,9 @@ export function Chat({ again, panel, onPanel }: Props) {
             player.current.push(pcm);
             change(answer.id, (e) => ({ ...e, audio: [...e.audio, pcm] }));
           },
-          onMetrics: (m) => {
-            marks.metrics(m);
-            change(answer.id, (e) => ({ ...e, metrics: m }));
+          onMetrics: (m, final) => {
+            marks.metrics(m, final);
+            if (final) change(answer.id, (e) => ({ ...e, metrics: m }));
           },
         },
         controller.signal,
@@ -225,7 +225,7 @@ export function Chat({ again, panel, onPanel }: Props) {
         <SettingsPanel settings={settings} onChange={setSettings} onError={(message) => setProblems([message])} />
         <section aria-label="Last answer">
           <h2>Stages</h2>
-          <Timeline progress={progress} metrics={metrics} speech={settings.speech || handsFree} />
+          <Timeline progress={progress} stages={stages} metrics={metrics} speech={settings.speech || handsFree} />
         </section>
       </aside>
     </main>

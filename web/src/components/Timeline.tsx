@@ -1,7 +1,7 @@
 // What each stage did when, of one request: waiting, active, and the moments a person notices.
 import { useEffect, useState } from 'preact/hooks';
 import type { RequestMetrics, StageMetrics } from '../api';
-import { elapsed, type Progress, type Span } from '../progress';
+import { elapsed, stageSpans, type Progress, type Span } from '../progress';
 
 const TICK_MS = 100;
 
@@ -82,6 +82,21 @@ function StageRow({ stage, end_s }: { stage: StageMetrics; end_s: number }) {
   );
 }
 
+/** A stage of an answer that is coming: its bar grows until it is over. */
+function GrowingRow({ stage, now_s }: { stage: StageMetrics; now_s: number }) {
+  const { queue, active, over } = stageSpans(stage, now_s);
+  const waited = ms(queue.to_s - queue.from_s);
+  const length = active && ms(active.to_s - active.from_s);
+  const figures = active ? `active ${length}` : `waiting ${waited}`;
+  const what = !active
+    ? `${stage.model_stage}: waiting since ${ms(queue.from_s)}`
+    : `${stage.model_stage}: waited ${waited}, active ${over ? `for ${length} from` : 'since'} ${ms(active.from_s)}`;
+  return (
+    <Row name={stage.model_stage} figures={figures} what={what} queue={queue} active={active} first_s={stage.first_output_s}
+      end_s={Math.max(now_s, 1e-3)} />
+  );
+}
+
 /** Text or sound as it comes: waited for until the first of it, then arriving. */
 function ComingRow({ name, span, now_s, over }: { name: string; span: Span | undefined; now_s: number; over: boolean }) {
   const figures = span ? `first at ${ms(span.from_s)}` : over ? 'none' : 'waiting';
@@ -106,7 +121,7 @@ const Legend = ({ work }: { work: string }) => (
   </p>
 );
 
-function Coming({ progress, speech }: { progress: Progress; speech: boolean }) {
+function Coming({ progress, stages, speech }: { progress: Progress; stages: StageMetrics[]; speech: boolean }) {
   const [, redraw] = useState(0);
   const over = progress.end_s !== undefined;
   useEffect(() => {
@@ -122,22 +137,32 @@ function Coming({ progress, speech }: { progress: Progress; speech: boolean }) {
         <ComingRow name="text" span={progress.text} now_s={now_s} over={over} />
         {(speech || progress.sound) && <ComingRow name="sound" span={progress.sound} now_s={now_s} over={over} />}
       </ol>
+      {stages.length > 0 && (
+        <ol aria-label="The stages so far">
+          {stages.map((stage) => (
+            <GrowingRow key={stage.stage_id} stage={stage} now_s={now_s} />
+          ))}
+        </ol>
+      )}
       <Scale end_s={now_s} />
-      <Legend work="arriving" />
-      <p class="hint">{over ? 'The answer ended before its stages told their times.' : 'The stages follow when the answer ends.'}</p>
+      <Legend work={stages.length > 0 ? 'active' : 'arriving'} />
+      {over && <p class="hint">The answer ended before its stages told all their times.</p>}
+      {!over && stages.length === 0 && <p class="hint">The stages follow.</p>}
     </div>
   );
 }
 
 interface Props {
   progress: Progress | undefined;
+  /** What the stages have said while the answer was coming. */
+  stages: StageMetrics[];
   metrics: RequestMetrics | undefined;
   /** Whether sound is to be expected. */
   speech: boolean;
 }
 
-export function Timeline({ progress, metrics, speech }: Props) {
-  if (!metrics && progress) return <Coming progress={progress} speech={speech} />;
+export function Timeline({ progress, stages: coming, metrics, speech }: Props) {
+  if (!metrics && progress) return <Coming progress={progress} stages={coming} speech={speech} />;
   if (!metrics) return <p class="hint">What each stage does, and when, appears here with the first answer.</p>;
   const stages = metrics.stages.filter((stage) => stage.finished_s > 0);
   const end_s = Math.max(metrics.total_s, ...stages.map((stage) => stage.finished_s), 1e-3);
