@@ -1,6 +1,7 @@
 // The page's side of the HTTP API: streamed chat completions, models, voices, health, metrics.
 import { decodePcm16 } from './audio/pcm';
 import { readEvents } from './events';
+import { remember, remembered } from './storage';
 
 export type Role = 'system' | 'user' | 'assistant';
 
@@ -79,10 +80,11 @@ async function fail(response: Response): Promise<never> {
   throw new ApiError(message, response.status);
 }
 
-let apiKey = sessionStorage.getItem('tutti-api-key') ?? '';
+const KEY = 'tutti-api-key';
+let apiKey = remembered(() => sessionStorage, KEY) ?? '';
 export function setApiKey(key: string): void {
   apiKey = key;
-  sessionStorage.setItem('tutti-api-key', key);
+  remember(() => sessionStorage, KEY, key);
 }
 export const getApiKey = (): string => apiKey;
 
@@ -90,8 +92,18 @@ function headers(extra: Record<string, string> = {}): Record<string, string> {
   return apiKey ? { ...extra, Authorization: `Bearer ${apiKey}` } : extra;
 }
 
+/** fetch() with a sentence for what a browser calls "Failed to fetch". */
+async function reach(path: string, init: RequestInit): Promise<Response> {
+  try {
+    return await fetch(path, init);
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw new ApiError('The server cannot be reached.', 0);
+  }
+}
+
 async function getJson(path: string): Promise<any> {
-  const response = await fetch(path, { headers: headers() });
+  const response = await reach(path, { headers: headers() });
   if (!response.ok) await fail(response);
   return response.json();
 }
@@ -107,18 +119,18 @@ export async function listVoices(): Promise<string[]> {
 
 export async function health(): Promise<any> {
   // 503 carries the same body: which stage is not ready.
-  return (await fetch('/health', { headers: headers() })).json();
+  return (await reach('/health', { headers: headers() })).json();
 }
 
 export async function metricsText(): Promise<string> {
-  const response = await fetch('/metrics', { headers: headers() });
+  const response = await reach('/metrics', { headers: headers() });
   if (!response.ok) await fail(response);
   return response.text();
 }
 
 export async function streamChat(options: ChatOptions, handlers: ChatHandlers, signal: AbortSignal): Promise<void> {
   const { speech, voice, ...rest } = options;
-  const response = await fetch('/v1/chat/completions', {
+  const response = await reach('/v1/chat/completions', {
     method: 'POST',
     signal,
     headers: headers({ 'Content-Type': 'application/json' }),
@@ -132,13 +144,18 @@ export async function streamChat(options: ChatOptions, handlers: ChatHandlers, s
     }),
   });
   if (!response.ok || !response.body) return fail(response);
-  for await (const data of readEvents(response.body)) {
-    if (data === '[DONE]') return;
-    const chunk = JSON.parse(data);
-    if (chunk.error) throw new ApiError(chunk.error.message, 500);
-    const delta = chunk.choices?.[0]?.delta;
-    if (delta?.content) handlers.onText(delta.content);
-    if (delta?.audio?.data) handlers.onAudio(decodePcm16(delta.audio.data));
-    if (chunk.stage_metrics) handlers.onMetrics(chunk.stage_metrics, chunk.usage !== undefined);
+  try {
+    for await (const data of readEvents(response.body)) {
+      if (data === '[DONE]') return;
+      const chunk = JSON.parse(data);
+      if (chunk.error) throw new ApiError(chunk.error.message, 500);
+      const delta = chunk.choices?.[0]?.delta;
+      if (delta?.content) handlers.onText(delta.content);
+      if (delta?.audio?.data) handlers.onAudio(decodePcm16(delta.audio.data));
+      if (chunk.stage_metrics) handlers.onMetrics(chunk.stage_metrics, chunk.usage !== undefined);
+    }
+  } catch (error) {
+    if (signal.aborted || error instanceof ApiError) throw error;
   }
+  throw new ApiError('The connection to the server ended before the answer did.', 0);
 }

@@ -1,6 +1,6 @@
 // Two pages under one roof: the conversation and the live plots, chosen by the address's hash.
 import { render } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { health, metricsText } from './api';
 import { Chat } from './components/Chat';
 import { Compose, Logo, Sliders } from './components/Icons';
@@ -26,6 +26,11 @@ function App() {
     window.addEventListener('hashchange', changed);
     return () => window.removeEventListener('hashchange', changed);
   }, []);
+  const panelButton = useRef<HTMLButtonElement>(null);
+  const showPanel = (open: boolean) => {
+    setPanel(open);
+    if (!open) panelButton.current?.focus(); // where it was opened
+  };
   const live = page === '#live';
   return (
     <>
@@ -47,7 +52,7 @@ function App() {
               <Compose />
               <span class="label">New conversation</span>
             </button>
-            <button type="button" class="round panel-button" aria-label="Settings and stages" aria-expanded={panel}
+            <button ref={panelButton} type="button" class="round panel-button" aria-label="Settings and stages" aria-expanded={panel}
               onClick={() => setPanel(!panel)}>
               <Sliders />
             </button>
@@ -56,7 +61,7 @@ function App() {
       </header>
       {/* The conversation stays while the plots are looked at. */}
       <div hidden={live} class="page">
-        <Chat key={conversation} again={conversation > 0} panel={panel} onPanel={setPanel} />
+        <Chat key={conversation} again={conversation > 0} panel={panel} onPanel={showPanel} />
       </div>
       {live && (
         <div class="page">

@@ -20,7 +20,6 @@ export interface RealtimeResponse {
 }
 
 export interface RealtimeHandlers {
-  onOpen(): void;
   /** Somebody begins to speak; `item` will be the turn's. */
   onUserSpeech(item: string): void;
   /** What was said; null when it could not be written down. */
@@ -29,7 +28,10 @@ export interface RealtimeHandlers {
   onText(delta: string): void;
   onAudio(pcm: Int16Array): void;
   onDone(response: RealtimeResponse): void;
+  /** The item of say() is not in the conversation, or is not answered. */
+  onRefused(item: string, message: string): void;
   onError(message: string): void;
+  /** It is over, and not by close(). */
   onClose(): void;
 }
 
@@ -50,8 +52,10 @@ function base64(pcm: Int16Array): string {
 }
 
 export class Realtime {
-  private socket: WebSocket;
+  private readonly socket: WebSocket;
   private item = '';
+  private early: unknown[] = []; // said before the connection was there
+  private readonly asking = new Map<string, 'item' | 'answer'>(); // what say() waits for, by its items
 
   constructor(options: RealtimeOptions, private readonly to: RealtimeHandlers) {
     const { model, voice } = options;
@@ -81,21 +85,28 @@ export class Realtime {
         },
       });
       for (const { role, text, attachments } of told(options.history)) this.add(itemOf(role, text, attachments));
-      to.onOpen();
+      for (const event of this.early.splice(0)) this.send(event);
     };
     this.socket.onmessage = ({ data }) => this.receive(JSON.parse(data));
-    this.socket.onclose = () => to.onClose();
-    this.socket.onerror = () => to.onError('The connection to the server failed.');
+    let failed = false;
+    this.socket.onerror = () => {
+      failed = true;
+      to.onError('The connection to the server failed.');
+    };
+    this.socket.onclose = ({ reason }) => {
+      if (!failed) to.onError(reason ? `The server has ended the talk: ${reason}` : 'The server has ended the talk.');
+      to.onClose();
+    };
   }
 
   append(pcm: Int16Array): void {
     this.send({ type: 'input_audio_buffer.append', audio: base64(pcm) });
   }
 
-  /** A turn that was typed: it is answered as one that was spoken. */
+  /** A turn that was typed: it is answered as one that was spoken, once it is in the conversation. */
   say(id: string, text: string, attachments: Attachment[]): void {
-    this.add({ id, ...(itemOf('user', text, attachments) as object) });
-    this.send({ type: 'response.create' });
+    this.asking.set(id, 'item');
+    this.soon({ type: 'conversation.item.create', event_id: id, item: { id, ...(itemOf('user', text, attachments) as object) } });
   }
 
   /** Takes a turn out of the conversation. */
@@ -128,6 +139,34 @@ export class Realtime {
     this.send({ type: 'conversation.item.create', item });
   }
 
+  /** Now, or as soon as there is a connection. */
+  private soon(event: unknown): void {
+    if (this.socket.readyState === WebSocket.CONNECTING) this.early.push(event);
+    else this.send(event);
+  }
+
+  private added(id: string): void {
+    if (this.asking.get(id) !== 'item') return;
+    this.asking.set(id, 'answer');
+    this.send({ type: 'response.create', event_id: id });
+  }
+
+  private answering(): void {
+    for (const [id, step] of this.asking) if (step === 'answer') this.asking.delete(id);
+  }
+
+  private refused({ message, code, event_id: id }: { message: string; code?: string; event_id?: string }): void {
+    const step = this.asking.get(id ?? '');
+    if (id && step) {
+      this.asking.delete(id);
+      if (step === 'answer') this.forget(id);
+      this.to.onRefused(id, message);
+    } else if (code !== 'response_cancel_not_active') {
+      // That one means that the answer ended while it was being stopped.
+      this.to.onError(message);
+    }
+  }
+
   private send(event: unknown): void {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(event));
   }
@@ -140,7 +179,10 @@ export class Realtime {
         return this.to.onUserTranscript(event.item_id, event.transcript);
       case 'conversation.item.input_audio_transcription.failed':
         return this.to.onUserTranscript(event.item_id, null);
+      case 'conversation.item.added':
+        return this.added(event.item.id);
       case 'response.created':
+        this.answering();
         return this.to.onResponse(event.response.id);
       case 'response.output_item.added':
         this.item = event.item.id;
@@ -153,7 +195,7 @@ export class Realtime {
       case 'response.done':
         return this.to.onDone(event.response);
       case 'error':
-        return this.to.onError(event.error.message);
+        return this.refused(event.error);
     }
   }
 }

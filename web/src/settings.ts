@@ -1,4 +1,6 @@
 // Settings that the browser remembers.
+import { remember, remembered } from './storage';
+
 export interface Settings {
   model: string;
   voice: string;
@@ -24,14 +26,14 @@ const DEFAULTS: Settings = {
 
 export function loadSettings(): Settings {
   try {
-    return { ...DEFAULTS, ...JSON.parse(localStorage.getItem(KEY) ?? '{}') };
+    return { ...DEFAULTS, ...JSON.parse(remembered(() => localStorage, KEY) ?? '{}') };
   } catch {
     return DEFAULTS;
   }
 }
 
 export function saveSettings(settings: Settings): void {
-  localStorage.setItem(KEY, JSON.stringify(settings));
+  remember(() => localStorage, KEY, JSON.stringify(settings));
 }
 
 /** The number in a field, or undefined when it is empty or none. */

@@ -29,6 +29,7 @@ export class Talk {
   private asked: Asked | null = null; // the last of `turns`
   private answered: Asked | null = null; // what `answer` answers
   private readonly turns = new Map<string, Asked>(); // spoken ones whose words are still being written down
+  private readonly typed = new Map<string, number>(); // entries by their items
   private running = false;
   private muted = false; // what is still on its way of a cancelled answer
 
@@ -39,7 +40,6 @@ export class Talk {
     private readonly to: TalkHandlers,
   ) {
     this.realtime = new Realtime(options, {
-      onOpen: () => {},
       onUserSpeech: (item) => {
         this.turn(item, { ...entry('user', ''), state: 'running' });
         this.turns.set(item, this.asked!);
@@ -57,6 +57,10 @@ export class Talk {
         this.edit((e) => ({ ...e, audio: [...e.audio, pcm] }));
       },
       onDone: (response) => this.done(response),
+      onRefused: (item, message) => {
+        const turn = this.typed.get(item);
+        if (turn) to.onChange(turn, (e) => ({ ...e, state: 'failed', error: message }));
+      },
       onError: to.onProblem,
       onClose: to.onEnd,
     });
@@ -75,6 +79,7 @@ export class Talk {
     this.cancel();
     const question = entry('user', text, attachments);
     const item = `typed_${question.id}`;
+    this.typed.set(item, question.id);
     this.turn(item, question);
     this.realtime.say(item, text, attachments);
   }

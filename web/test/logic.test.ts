@@ -1,6 +1,7 @@
 // The page's own logic, without a browser.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { listModels, streamChat } from '../src/api';
 import { readEvents } from '../src/events';
 import { peaks } from '../src/audio/peaks';
 import { entry, failTurn, toApi } from '../src/conversation';
@@ -29,6 +30,44 @@ test('events come out whole, wherever the network has cut them', async () => {
   }
   // What has no end was cut off, and is no event.
   assert.deepEqual(await all(stream(new TextEncoder().encode('data: half'))), []);
+});
+
+test('who stops reading events ends the stream', async () => {
+  let cancelled = false;
+  const endless = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    pull: (controller) => controller.enqueue(new TextEncoder().encode('data: more\n\n') as Uint8Array<ArrayBuffer>),
+    cancel: () => void (cancelled = true),
+  });
+  for await (const data of readEvents(endless)) {
+    assert.equal(data, 'more');
+    break;
+  }
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.ok(cancelled);
+});
+
+test('an answer that is cut off is no answer', async () => {
+  const answer = async (text: string) => {
+    globalThis.fetch = async () => new Response(text);
+    let said = '';
+    const final: boolean[] = [];
+    const handlers = {
+      onText: (delta: string) => void (said += delta),
+      onAudio: () => {},
+      onMetrics: (_: unknown, whole: boolean) => void final.push(whole),
+    };
+    await streamChat({ model: 'nano', messages: [], speech: false }, handlers, new AbortController().signal);
+    return { said, final };
+  };
+  const hello = 'data: {"choices":[{"delta":{"content":"Hello"}}]}\n\ndata: {"choices":[],"stage_metrics":{"stages":[]}}\n\n';
+  const end = 'data: {"choices":[],"usage":{},"stage_metrics":{"stages":[]}}\n\ndata: [DONE]\n\n';
+  assert.deepEqual(await answer(hello + end), { said: 'Hello', final: [false, true] });
+  await assert.rejects(answer(hello), /^Error: The connection to the server ended before the answer did\.$/);
+  await assert.rejects(answer('event: error\ndata: {"error":{"message":"No seat."}}\n\n'), /^Error: No seat\.$/);
+  globalThis.fetch = async () => {
+    throw new TypeError('Failed to fetch');
+  };
+  await assert.rejects(listModels(), /^Error: The server cannot be reached\.$/);
 });
 
 test('the conversation goes to the API without what failed', () => {

@@ -72,6 +72,20 @@ test('what failed can be tried again', async () => {
   });
 });
 
+test('an answer whose connection is lost is not taken for a whole one', async () => {
+  await withPage(async (page) => {
+    const half = 'data: {"choices":[{"index":0,"delta":{"content":"Half an"}}]}\n\n';
+    await page.route('**/v1/chat/completions', (route) => route.fulfill({ contentType: 'text/event-stream', body: half }), { times: 1 });
+    await ask(page, 'Hello!');
+    await answers(page).getByText('The connection to the server ended before the answer did.').waitFor();
+    await answers(page).getByText('Half an', { exact: true }).waitFor();
+    await page.getByRole('button', { name: 'Try again' }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('link', { name: 'Save' }).waitFor();
+    assert.equal(await page.getByRole('log').evaluate((element) => element === document.activeElement), true);
+  });
+});
+
 test('a new conversation keeps the settings and nothing else', async () => {
   await withPage(async (page) => {
     await page.getByText('System message and key').click();

@@ -2,23 +2,22 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
-import { openBrowser, openPage } from '../support/browser.mjs';
-import { startServer, until } from '../support/server.mjs';
+import { test } from 'node:test';
+import { openPage } from '../support/browser.mjs';
+import { until } from '../support/server.mjs';
 import { MEDIA, padded, spoken } from '../support/sound.mjs';
+import { serverAndBrowser } from '../support/suite.mjs';
 
-let server;
-before(async () => (server = await startServer()));
-after(() => server?.stop());
+const shared = serverAndBrowser();
 
 const SILENCE = padded({ ...spoken('ask_legs'), samples: new Int16Array(0) }, 0, 60);
 
 async function withPage(use) {
-  const browser = await openBrowser();
+  const page = await openPage(shared.browser, shared.server, { says: SILENCE });
   try {
-    await use(await openPage(browser, server, { says: SILENCE }));
+    await use(page);
   } finally {
-    await browser.close();
+    await page.context().close();
   }
 }
 
@@ -86,12 +85,20 @@ test('turns that were not written down or failed are not told', async () => {
     say({ type: 'response.output_audio_transcript.delta', delta: 'So you are.' });
     say({ type: 'response.done', response: { id: 'r1', status: 'completed' } });
     await answers(page).getByText('So you are.').waitFor();
+    const created = () => sent.filter(({ type }) => type === 'conversation.item.create');
+    await ask(page, 'What the server refuses');
+    await until(() => created().length === 1, 'nothing was said');
+    say({ type: 'error', error: { message: 'That cannot be read.', event_id: created()[0].event_id } });
+    await questions(page).getByRole('alert').getByText('That cannot be read.').waitFor();
     await ask(page, 'And this?');
+    await until(() => created().length === 2, 'nothing was said');
+    assert.ok(!sent.some(({ type }) => type === 'response.create'), 'what was refused is answered');
+    const typed = created()[1].item.id;
+    say({ type: 'conversation.item.added', item: { id: typed } });
     await until(() => sent.some(({ type }) => type === 'response.create'), 'nothing was asked');
     say({ type: 'response.created', response: { id: 'r2' } });
     say({ type: 'response.done', response: { id: 'r2', status: 'failed', status_details: { error: { message: 'No seat.' } } } });
     await answers(page).getByText('No seat.').waitFor();
-    const typed = sent.find(({ type }) => type === 'conversation.item.create').item.id;
     await until(() => sent.some(({ type, item_id }) => type === 'conversation.item.delete' && item_id === typed), 'it is still told');
     await page.getByRole('button', { name: 'Hands-free' }).click();
     const posted = page.waitForRequest((request) => request.method() === 'POST');

@@ -60,6 +60,8 @@ test('on a phone the settings and the stages are one touch away', async () => {
   assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)) <= 0);
   await page.keyboard.press('Escape');
   await page.getByRole('combobox', { name: 'Voice' }).waitFor({ state: 'hidden' });
+  const name = await page.evaluate(() => document.activeElement.getAttribute('aria-label'));
+  assert.equal(name, 'Settings and stages', 'the focus is lost with what it was on');
   await page.context().close();
 });
 
@@ -143,7 +145,7 @@ test('a server that is gone is said so', async () => {
   await own.stop();
   await page.getByRole('textbox', { name: 'Message', exact: true }).fill('Hello');
   await page.keyboard.press('Enter');
-  await page.getByRole('alert').waitFor();
+  await page.getByRole('alert').getByText('The server cannot be reached.').first().waitFor();
   await page.context().close();
 });
 
@@ -156,6 +158,7 @@ test('a key that the server asks for can be given', async () => {
     await page.getByLabel('API key').fill('secret');
     await page.keyboard.press('Tab');
     await page.getByRole('combobox', { name: 'Model' }).locator('option', { hasText: 'nano' }).waitFor({ state: 'attached' });
+    await page.getByRole('alert').waitFor({ state: 'detached' });
     await converse(page);
     await page.context().close();
   } finally {

@@ -10,7 +10,17 @@ export class Microphone {
 
   constructor(private readonly onSamples: (pcm: Int16Array, level: number) => void) {}
 
+  /** Lets go of the device again when it cannot be used. */
   async start(): Promise<void> {
+    try {
+      await this.open();
+    } catch (error) {
+      this.stop();
+      throw error;
+    }
+  }
+
+  private async open(): Promise<void> {
     if (!navigator.mediaDevices?.getUserMedia) {
       throw new Error('This page may use the microphone only over https or on localhost.');
     }
@@ -24,7 +34,9 @@ export class Microphone {
     if (!this.context) return;
     const source = this.context.createMediaStreamSource(this.stream);
     const node = new AudioWorkletNode(this.context, 'microphone', { numberOfOutputs: 0 });
-    node.port.onmessage = ({ data }) => this.onSamples(data.pcm, data.level);
+    node.port.onmessage = ({ data }) => {
+      if (!this.stopped) this.onSamples(data.pcm, data.level); // some are on their way when it is stopped
+    };
     source.connect(node);
   }
 

@@ -15,16 +15,22 @@ export class Player implements PlayerState {
   private node: AudioWorkletNode | null = null;
   private ready: Promise<void> | null = null;
   private waiting: Float32Array[] = [];
+  private finished = false;
+  private closed = false;
   onReport: (state: PlayerState) => void = () => {};
   playing = false;
   paused = false;
   played = 0;
 
-  /** Browsers allow sound only after a gesture: call it from one. */
-  unlock(): Promise<void> {
-    this.ready ??= this.open();
+  /** Browsers allow sound only after a gesture: call it from one. Where there is none yet, the next call tries again. */
+  unlock(): void {
+    if (this.closed) return;
+    this.ready ??= this.open().catch(() => {
+      void this.context?.close();
+      this.context = null;
+      this.ready = null;
+    });
     if (!this.paused) void this.context?.resume();
-    return this.ready;
   }
 
   private async open(): Promise<void> {
@@ -39,16 +45,19 @@ export class Player implements PlayerState {
     node.connect(this.context.destination);
     this.node = node;
     for (const samples of this.waiting.splice(0)) this.post(samples);
+    if (this.finished) this.finish();
   }
 
   push(pcm: Int16Array): void {
     const samples = Float32Array.from(pcm, (value) => value / 32768);
+    this.finished = false;
     if (this.node) this.post(samples);
     else this.waiting.push(samples);
   }
 
   /** No more samples will come for this answer: play what is there, however little. */
   finish(): void {
+    this.finished = true;
     this.node?.port.postMessage({ type: 'finish' });
   }
 
@@ -61,6 +70,7 @@ export class Player implements PlayerState {
 
   stop(): void {
     this.waiting = [];
+    this.finished = false;
     this.played = 0;
     this.playing = false;
     this.node?.port.postMessage({ type: 'stop' });
@@ -68,9 +78,12 @@ export class Player implements PlayerState {
   }
 
   close(): void {
+    this.closed = true;
     this.stop();
     this.onReport = () => {};
-    void this.context?.close();
+    void this.context?.close().catch(() => {}); // it may be closed already, when it could not be opened
+    this.context = null;
+    this.node = null;
   }
 
   private report(): void {

@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { streamChat } from '../api';
 import { Player, type PlayerState } from '../audio/player';
+import { hush } from '../audio/replay';
 import { entry, failTurn, toApi, type Attachment, type Entry } from '../conversation';
 import { Talk } from '../talk';
 import { loadSettings, numberOf, saveSettings, type Settings } from '../settings';
@@ -44,6 +45,7 @@ export function Chat({ again, panel, onPanel }: Props) {
 
   const send = async (text: string, attachments: Attachment[], before: Entry[] = entries) => {
     setProblems([]);
+    hush();
     toEnd();
     // What is typed or shown in a hands-free talk belongs to it.
     if (talk.current) {
@@ -108,7 +110,8 @@ export function Chat({ again, panel, onPanel }: Props) {
     const question = entries.find((e) => e.id === answer.question);
     if (answer.state !== 'failed' || !question || (!question.text && question.attachments.length === 0)) return undefined;
     return () => {
-      void player.current.unlock();
+      player.current.unlock();
+      outer.current?.focus(); // the button goes away
       void send(question.text, question.attachments, entries.filter((e) => e !== answer && e !== question));
     };
   };
@@ -130,6 +133,7 @@ export function Chat({ again, panel, onPanel }: Props) {
 
   const startTalk = async () => {
     stop();
+    hush();
     setProblems([]);
     setHandsFree(true);
     const options = {
@@ -156,6 +160,7 @@ export function Chat({ again, panel, onPanel }: Props) {
     try {
       await own.start();
     } catch (error) {
+      if (talk.current !== own) return; // it was ended meanwhile
       setProblems([`The microphone cannot be used: ${(error as Error).message}`]);
       endTalk();
     }
@@ -193,7 +198,7 @@ export function Chat({ again, panel, onPanel }: Props) {
             {entries.length === 0 && (
               <Welcome
                 onAsk={(question) => {
-                  void player.current.unlock();
+                  player.current.unlock();
                   void send(question, []);
                 }}
               />
@@ -203,8 +208,8 @@ export function Chat({ again, panel, onPanel }: Props) {
             ))}
           </div>
         </div>
-        {problems.map((problem) => (
-          <p class="error" role="alert" key={problem}>
+        {problems.map((problem, i) => (
+          <p class="error" role="alert" key={`${i} ${problem}`}>
             {problem}
           </p>
         ))}
@@ -217,12 +222,12 @@ export function Chat({ again, panel, onPanel }: Props) {
           onStop={stop}
           onHandsFree={(on) => (on ? void startTalk() : endTalk())}
           onProblems={setProblems}
-          unlockSound={() => void player.current.unlock()}
+          unlockSound={() => player.current.unlock()}
         />
       </section>
       {panel && <div class="backdrop" onClick={() => onPanel(false)} />}
       <aside class={panel ? 'open' : ''} aria-label="Settings and stages">
-        <SettingsPanel settings={settings} onChange={setSettings} onError={(message) => setProblems([message])} />
+        <SettingsPanel settings={settings} onChange={setSettings} onProblems={setProblems} />
         <section aria-label="Last answer">
           <h2>Stages</h2>
           <Timeline progress={progress} stages={stages} metrics={metrics} speech={settings.speech || handsFree} />

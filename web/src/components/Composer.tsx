@@ -44,9 +44,11 @@ export function Composer(props: Props) {
   const microphone = useRef<Microphone | null>(null);
   const files = useRef<HTMLInputElement>(null);
   const box = useRef<HTMLTextAreaElement>(null);
+  const adder = useRef<HTMLButtonElement>(null);
 
   useEffect(() => {
     if (props.focus) box.current?.focus();
+    return () => microphone.current?.stop();
   }, []);
 
   const send = (extra: Attachment[] = []) => {
@@ -83,6 +85,7 @@ export function Composer(props: Props) {
     try {
       await device.start();
     } catch (error) {
+      if (microphone.current !== device) return; // let go of already
       microphone.current = null;
       setRecording(false);
       props.onProblems([`The microphone cannot be used: ${(error as Error).message}`]);
@@ -123,13 +126,16 @@ export function Composer(props: Props) {
       {attachments.length > 0 && (
         <ul class="attachments" aria-label="To be sent">
           {attachments.map((item, i) => (
-            <li key={item.dataUrl}>
+            <li key={`${i} ${item.name}`}>
               {item.kind === 'image' ? <Thumbnail item={item} /> : <span class="icon">{item.kind === 'video' ? '▶' : '♪'}</span>}
               <span>{item.name}</span>
               <button
                 type="button"
                 aria-label={`Remove ${item.name}`}
-                onClick={() => setAttachments(attachments.filter((_, at) => at !== i))}
+                onClick={() => {
+                  setAttachments(attachments.filter((_, at) => at !== i));
+                  adder.current?.focus(); // this button goes away
+                }}
               >
                 <Cross />
               </button>
@@ -159,7 +165,7 @@ export function Composer(props: Props) {
             void add(event.currentTarget.files);
             event.currentTarget.value = '';
           }} />
-        <button type="button" class="round" onClick={() => files.current?.click()} aria-label="Add a picture, sound or video" title="Add a picture, sound or video">
+        <button ref={adder} type="button" class="round" onClick={() => files.current?.click()} aria-label="Add a picture, sound or video" title="Add a picture, sound or video">
           <Plus />
         </button>
         <button
@@ -175,6 +181,7 @@ export function Composer(props: Props) {
           }}
           onPointerUp={() => void finishRecording()}
           onPointerCancel={() => void finishRecording()}
+          onBlur={() => void finishRecording()}
           onKeyDown={(event) => {
             if (event.key === ' ' && !event.repeat) void record();
           }}

@@ -1,30 +1,37 @@
 // Model, voice and sampling.
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { getApiKey, listModels, listVoices, setApiKey } from '../api';
 import type { Settings } from '../settings';
 
 interface Props {
   settings: Settings;
-  onChange(settings: Settings): void;
-  onError(message: string): void;
+  onChange(change: (settings: Settings) => Settings): void;
+  /** Why the server's models and voices are not known; none when they are again. */
+  onProblems(messages: string[]): void;
 }
 
-export function SettingsPanel({ settings, onChange, onError }: Props) {
+export function SettingsPanel({ settings, onChange, onProblems }: Props) {
   const [models, setModels] = useState<string[]>([]);
   const [voices, setVoices] = useState<string[]>([]);
   const [key, setKey] = useState(getApiKey());
-  const set = (change: Partial<Settings>) => onChange({ ...settings, ...change });
+  const failed = useRef(false);
+  const set = (change: Partial<Settings>) => onChange((before) => ({ ...before, ...change }));
 
   const refresh = async () => {
     try {
       const [m, v] = await Promise.all([listModels(), listVoices()]);
       setModels(m);
       setVoices(v);
-      const model = m.includes(settings.model) ? settings.model : (m[0] ?? '');
-      const voice = v.includes(settings.voice) ? settings.voice : (v[0] ?? '');
-      if (model !== settings.model || voice !== settings.voice) set({ model, voice });
+      onChange((before) => {
+        const model = m.includes(before.model) ? before.model : (m[0] ?? '');
+        const voice = v.includes(before.voice) ? before.voice : (v[0] ?? '');
+        return model === before.model && voice === before.voice ? before : { ...before, model, voice };
+      });
+      if (failed.current) onProblems([]);
+      failed.current = false;
     } catch (error) {
-      onError((error as Error).message);
+      failed.current = true;
+      onProblems([(error as Error).message]);
     }
   };
   useEffect(() => void refresh(), []);

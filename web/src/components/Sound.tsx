@@ -3,6 +3,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { PCM_RATE } from '../audio/pcm';
 import { peaks } from '../audio/peaks';
 import { wavBlob } from '../audio/player';
+import { hush, replay } from '../audio/replay';
 import type { Entry } from '../conversation';
 import { Pause, Play, Save } from './Icons';
 import type { LiveSound } from './Message';
@@ -25,9 +26,6 @@ function Waveform({ chunks, heard }: { chunks: Int16Array[]; heard: number }) {
   );
 }
 
-// One answer is heard again at a time.
-let heardAgain: HTMLAudioElement | null = null;
-
 /** `live`: the player has this answer, from its first sound until it was heard; afterwards it can be heard again. */
 export function Sound({ entry, live }: { entry: Entry; live: LiveSound | undefined }) {
   const audio = useRef<HTMLAudioElement>(null);
@@ -42,7 +40,10 @@ export function Sound({ entry, live }: { entry: Entry; live: LiveSound | undefin
     if (!complete) return;
     const made = URL.createObjectURL(wavBlob(entry.audio, PCM_RATE));
     setUrl(made);
-    return () => URL.revokeObjectURL(made);
+    return () => {
+      if (audio.current) hush(audio.current);
+      URL.revokeObjectURL(made);
+    };
   }, [complete]);
   useEffect(() => {
     if (!again) return;
@@ -54,11 +55,7 @@ export function Sound({ entry, live }: { entry: Entry; live: LiveSound | undefin
   }, [again]);
   if (total === 0) return null;
 
-  const hearAgain = () => {
-    if (heardAgain !== audio.current) heardAgain?.pause();
-    heardAgain = audio.current;
-    void audio.current?.play();
-  };
+  const hearAgain = () => audio.current && replay(audio.current);
   const sounding = live ? !live.paused : again;
   const toggle = () => {
     if (live) live.onPause(!live.paused);
