@@ -3,6 +3,7 @@ import { PCM_RATE } from './audio/pcm';
 import { Microphone } from './audio/microphone';
 import type { Player } from './audio/player';
 import { entry, type Attachment, type Entry } from './conversation';
+import { Gathered } from './paced';
 import type { ProgressMarks } from './progress';
 import { Realtime, type RealtimeOptions, type RealtimeResponse } from './realtime';
 
@@ -26,6 +27,9 @@ export class Talk {
   private readonly realtime: Realtime;
   private readonly microphone: Microphone;
   private answer: Entry | null = null;
+  private readonly news = new Gathered((text, audio) =>
+    this.edit((e) => ({ ...e, text: e.text + text, audio: [...e.audio, ...audio] })),
+  );
   private asked: Asked | null = null; // the last of `turns`
   private answered: Asked | null = null; // what `answer` answers
   private readonly turns = new Map<string, Asked>(); // spoken ones whose words are still being written down
@@ -48,13 +52,13 @@ export class Talk {
       onResponse: () => this.begin(),
       onText: (delta) => {
         marks.text();
-        this.edit((e) => ({ ...e, text: e.text + delta }));
+        this.news.addText(delta);
       },
       onAudio: (pcm) => {
         if (this.muted) return;
         marks.sound(pcm.length);
         player.push(pcm);
-        this.edit((e) => ({ ...e, audio: [...e.audio, pcm] }));
+        this.news.addAudio(pcm);
       },
       onDone: (response) => this.done(response),
       onRefused: (item, message) => {
@@ -95,6 +99,7 @@ export class Talk {
     this.microphone.stop();
     this.realtime.close();
     for (const item of [...this.turns.keys()]) this.written(item, null);
+    this.news.flush();
     this.edit((e) => (e.state === 'running' ? { ...e, state: 'stopped' } : e));
     this.marks.end();
   }
@@ -117,6 +122,7 @@ export class Talk {
   }
 
   private begin(): void {
+    this.news.flush();
     this.answered = this.asked;
     this.answer = { ...entry('assistant', ''), question: this.asked?.id };
     this.to.onEntry(this.answer);
@@ -126,6 +132,7 @@ export class Talk {
   }
 
   private done({ status, status_details, stage_metrics }: RealtimeResponse): void {
+    this.news.flush();
     this.player.finish();
     this.marks.end();
     if (stage_metrics) this.marks.metrics(stage_metrics, true);

@@ -5,6 +5,7 @@ import { Player, type PlayerState } from '../audio/player';
 import { hush } from '../audio/replay';
 import { entry, failTurn, toApi, type Attachment, type Entry } from '../conversation';
 import { Talk } from '../talk';
+import { Gathered } from '../paced';
 import { loadSettings, numberOf, saveSettings, type Settings } from '../settings';
 import { Composer } from './Composer';
 import { Message } from './Message';
@@ -62,6 +63,9 @@ export function Chat({ again, panel, onPanel }: Props) {
     marks.begin();
     const controller = new AbortController();
     request.current = controller;
+    const news = new Gathered((more, pcm) =>
+      change(answer.id, (e) => ({ ...e, text: e.text + more, audio: [...e.audio, ...pcm] })),
+    );
     try {
       await streamChat(
         {
@@ -77,12 +81,12 @@ export function Chat({ again, panel, onPanel }: Props) {
         {
           onText: (delta) => {
             marks.text();
-            change(answer.id, (e) => ({ ...e, text: e.text + delta }));
+            news.addText(delta);
           },
           onAudio: (pcm) => {
             marks.sound(pcm.length);
             player.current.push(pcm);
-            change(answer.id, (e) => ({ ...e, audio: [...e.audio, pcm] }));
+            news.addAudio(pcm);
           },
           onMetrics: (m, final) => {
             marks.metrics(m, final);
@@ -91,9 +95,11 @@ export function Chat({ again, panel, onPanel }: Props) {
         },
         controller.signal,
       );
+      news.flush();
       player.current.finish();
       change(answer.id, (e) => ({ ...e, state: 'done' }));
     } catch (error) {
+      news.flush();
       if (controller.signal.aborted) change(answer.id, (e) => ({ ...e, state: 'stopped' }));
       else setEntries((all) => failTurn(all, answer.id, (error as Error).message));
     } finally {
