@@ -72,6 +72,8 @@ test('everything can be reached and done with the keyboard alone', async () => {
       const at = document.activeElement;
       return at.getAttribute('aria-label') ?? at.closest('label')?.textContent.trim() ?? at.textContent.trim();
     });
+  // Nobody can choose among voices that are not known yet.
+  await page.getByRole('combobox', { name: 'Voice' }).locator('option').first().waitFor({ state: 'attached' });
   const reached = [];
   for (let i = 0; i < 40; ++i) {
     await page.keyboard.press('Tab');
