@@ -92,6 +92,7 @@ void Gateway::pump() {
     Result<std::optional<EngineMessage>> message = engine_.try_get_output(kLong_s);
     if (!message.ok()) return fail_all(message.error());
     if (!*message) continue;
+    const std::lock_guard lock(dispatching_);
     try {
       dispatch(**message);
     } catch (const std::exception& e) {
@@ -126,6 +127,10 @@ void Gateway::fail_all(const Status& error) {
     const std::lock_guard lock(mutex_);
     left.swap(sinks_);
     ended_.notify_all();
+  }
+  // The gateway's thread finds none of them any more, but may still be in one.
+  {
+    const std::lock_guard lock(dispatching_);
   }
   for (auto& [id, sink] : left) sink->on_error(error);
 }

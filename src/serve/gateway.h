@@ -1,8 +1,9 @@
 // Gateway: the server's side of the engine. One thread takes the engine's messages and hands each
 // to the sink of its request.
 //
-// Thread: every method from any; sinks are called on the gateway's thread, one at a time. A sink
-// gets no message after its terminal one. Borrows the engine, which must outlive it.
+// Thread: every method from any; sinks are called on the gateway's thread, one at a time, or, with
+// an error that ends them, by who submits or fails them. A sink gets no message after its terminal
+// one, and one at a time. Borrows the engine, which must outlive it.
 #pragma once
 
 #include <atomic>
@@ -47,7 +48,8 @@ class Gateway {
   // No further requests; those that wait for input end. True when the last one has ended before
   // the deadline.
   bool drain(double timeout_s);
-  // Ends what is left with this error; the engine goes on with it until it is shut down.
+  // Ends what is left with this error; the engine goes on with it until it is shut down. Not to be
+  // called by a sink.
   void fail_all(const Status& error);
 
  private:
@@ -58,6 +60,7 @@ class Gateway {
   AsyncOmniEngine& engine_;
   const size_t most_open_;
   std::atomic<bool> draining_{false};
+  std::mutex dispatching_;  // held while a sink is handed a message; before mutex_
   mutable std::mutex mutex_;
   std::condition_variable ended_;
   std::unordered_map<std::string, std::shared_ptr<RequestSink>> sinks_;
