@@ -3,26 +3,25 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <cstring>
 
+#include "media/audio_file.h"
 #include "serve/api_error.h"
 #include "serve/chat_request.h"
 #include "serve/json_text.h"
 #include "serve/multipart.h"
 #include "serve/text_answer.h"
+#include "serve/transcription_format.h"
 #include "serve/transcription_request.h"
 
 namespace tutti::serve {
-
-namespace json = boost::json;
-
 namespace {
 
 struct TranscriptionRequest {
   std::shared_ptr<const std::vector<std::byte>> file;
   std::string model;
-  std::string format = "json";
+  TranscriptionFormat format = TranscriptionFormat::kJson;
   std::string prompt;
+  std::string language;
   std::optional<float> temperature;
   bool stream = false;
 };
@@ -44,12 +43,12 @@ Result<TranscriptionRequest> read_form(const ModelInfo& model, const HttpRequest
       TUTTI_RETURN_IF_ERROR(model.check_model(value));
       out.model = value;
     } else if (part.name == "response_format") {
-      if (value != "json" && value != "text" && value != "verbose_json") {
-        return refuse(part.name, fmt::format("`response_format` is '{}'; it must be json, text or "
-                                             "verbose_json.",
-                                             printable(value)));
+      const auto format = transcription_format(value);
+      if (!format) {
+        return refuse(part.name, fmt::format("`response_format` is '{}'; it must be {}.",
+                                             printable(value), transcription_format_names()));
       }
-      out.format = value;
+      out.format = *format;
     } else if (part.name == "temperature") {
       float number = 0;
       const char* end = value.data() + value.size();
@@ -65,11 +64,19 @@ Result<TranscriptionRequest> read_form(const ModelInfo& model, const HttpRequest
       out.stream = value == "true";
     } else if (part.name == "prompt") {
       out.prompt = value;
-    } else if (part.name != "language" && part.name != "include[]" &&
-               part.name != "timestamp_granularities[]" && part.name != "chunking_strategy") {
+    } else if (part.name == "language") {
+      out.language = value;
+    } else if (part.name == "timestamp_granularities[]") {
+      if (value != "segment") {
+        return refuse(part.name, fmt::format("`{}` is '{}'; it must be segment: this model tells "
+                                             "no times of words.",
+                                             part.name, printable(value)));
+      }
+    } else if (part.name != "chunking_strategy") {
       return refuse(part.name,
                     fmt::format("The field `{}` is unknown; there are: file, model, language, "
-                                "prompt, response_format, temperature, stream.",
+                                "prompt, response_format, temperature, stream, "
+                                "timestamp_granularities[], chunking_strategy.",
                                 printable(part.name)));
     }
   }
@@ -81,34 +88,17 @@ Result<TranscriptionRequest> read_form(const ModelInfo& model, const HttpRequest
 AddRequest to_request(const ModelInfo& model, const TranscriptionRequest& form, std::string id) {
   AddRequest request = transcription_request(model, std::move(id), form.file, form.prompt);
   request.lora_request = model.adapter(form.model);
+  if (has_times(form.format)) request.sampling_params_list.front().logprobs = 0;
   if (form.temperature) request.sampling_params_list.front().temperature = *form.temperature;
   return request;
 }
 
-HttpResponse transcription_response(const std::string& format, const Answer& answer,
-                                    const ModelInfo& model) {
-  if (format == "text") {
-    return {.status = 200,
-            .content_type = "text/plain; charset=utf-8",
-            .body = answer.text + "\n",
-            .headers = {}};
-  }
-  Usage usage;
-  usage.add(answer, model);
-  json::object body{{"text", answer.text},
-                    {"usage",
-                     {{"type", "tokens"},
-                      {"input_tokens", usage.prompt_tokens},
-                      {"output_tokens", usage.completion_tokens},
-                      {"total_tokens", usage.prompt_tokens + usage.completion_tokens}}}};
-  if (format == "verbose_json") {
-    body["task"] = "transcribe";
-    body["segments"] = json::array();
-  }
-  return {.status = 200,
-          .content_type = "application/json",
-          .body = json::serialize(body),
-          .headers = {}};
+// The length of the sound, in seconds.
+Result<double> duration(const std::vector<std::byte>& file) {
+  constexpr int32_t kRate = 8000;  // Hz; enough to count
+  auto samples = decode_audio(file, kRate);
+  if (!samples) return Status(samples.error()).with_context("`file`").with_param("file");
+  return static_cast<double>(samples->size()) / kRate;
 }
 
 }  // namespace
@@ -139,13 +129,23 @@ void handle_transcriptions(const Services& services, HttpRequest http, HttpReply
           stream->end();
         });
   } else {
+    double duration_s = 0;
+    if (has_times(form->format)) {
+      const Result<double> known = duration(*form->file);
+      if (!known) return reply->send(error_response(known.error()));
+      duration_s = *known;
+    }
     reply->on_disconnect(abandoned);
+    const float temperature = request.sampling_params_list.front().temperature;
     sink = std::make_shared<TextAnswer>(
         services, nullptr,
-        [reply, format = form->format, &model = services.model](const Status& status,
-                                                                const Answer& answer) {
-          reply->send(status.ok() ? transcription_response(format, answer, model)
-                                  : error_response(status));
+        [reply, duration_s, temperature, format = form->format, language = form->language,
+         &model = services.model](const Status& status, const Answer& answer) {
+          if (!status.ok()) return reply->send(error_response(status));
+          Usage usage;
+          usage.add(answer, model);
+          reply->send(
+              transcription_response(format, {answer, duration_s, temperature, language}, usage));
         });
   }
   services.gateway.submit(std::move(request), std::move(sink));

@@ -82,6 +82,17 @@ test('writes down what is said, in every shape', async () => {
   assert.equal(text.trim(), plain.text);
   const verbose = await client.audio.transcriptions.create({ model: 'nano', file: file(), temperature: 0, response_format: 'verbose_json' });
   assert.equal(verbose.text, plain.text);
+  assert.equal(verbose.segments.length, 1);
+  assert.equal(verbose.segments[0].text, plain.text);
+  assert.ok(Math.abs(verbose.duration - verbose.segments[0].end) < 1e-9 && verbose.duration > 0.5 && verbose.duration < 10, `${verbose.duration}`);
+  assert.ok(verbose.segments[0].avg_logprob <= 0);
+  const srt = await client.audio.transcriptions.create({ model: 'nano', file: file(), temperature: 0, response_format: 'srt' });
+  assert.match(srt, /^1\n00:00:00,000 --> 00:00:0\d,\d{3}\n/);
+  assert.ok(srt.endsWith(`${plain.text}\n`));
+  const words = await failure(
+    client.audio.transcriptions.create({ model: 'nano', file: file(), response_format: 'verbose_json', timestamp_granularities: ['word'] }),
+  );
+  assert.equal(words.status, 400);
   const events = await collect(await client.audio.transcriptions.create({ model: 'nano', file: file(), temperature: 0, stream: true }));
   assert.equal(events.at(-1).type, 'transcript.text.done');
   assert.equal(events.at(-1).text, plain.text);
@@ -94,7 +105,7 @@ test('wrong sounds and fields are refused with a sentence', async () => {
   );
   assert.equal(noSound.status, 400);
   const sound = await toFile(readFileSync(join(MEDIA, 'hear_words.wav')), 'a.wav');
-  const format = await failure(client.audio.transcriptions.create({ model: 'nano', file: sound, response_format: 'srt' }));
+  const format = await failure(client.audio.transcriptions.create({ model: 'nano', file: sound, response_format: 'docx' }));
   assert.equal(format.status, 400);
   assert.equal(format.param, 'response_format');
   for (const [change, param] of [[{ input: '' }, 'input'], [{ voice: 'nobody' }, 'voice'], [{ speed: 9 }, 'speed'], [{ response_format: 'xyz' }, 'response_format']]) {
