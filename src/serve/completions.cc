@@ -99,6 +99,11 @@ Result<CompletionRequest> read_completion(const ModelInfo& model, const HttpRequ
       }
       out.echoes.push_back(text->text);
     }
+    if (params.front().logprobs) {
+      fields.fail("echo",
+                  "`echo` and `logprobs` are both given; the model tells log "
+                  "probabilities of what it writes alone.");
+    }
   }
   out.n = static_cast<int32_t>(fields.integer("n", 1, 16).value_or(1));
   out.stream = fields.boolean("stream").value_or(false);
@@ -124,23 +129,28 @@ Result<CompletionRequest> read_completion(const ModelInfo& model, const HttpRequ
   return out;
 }
 
-// OpenAI's older shape: parallel arrays.
-json::object completion_logprobs(const ModelInfo& model, const Answer& answer) {
-  json::array tokens, values, top;
+// OpenAI's older shape: parallel arrays. `offset`: of the first token, in characters of the
+// choice's text; moved on behind the last one.
+json::object completion_logprobs(const ModelInfo& model, const Answer& answer, size_t& offset) {
+  json::array tokens, values, top, offsets;
   for (size_t i = 0; i < answer.logprobs.size(); ++i) {
     const std::vector<TokenLogprob>& row = answer.logprobs[i];
     const auto finite = [](float x) { return std::isfinite(x) ? double{x} : -9999.0; };
-    tokens.emplace_back(model.token_text(answer.token_ids[i]));
+    const std::string token = model.token_text(answer.token_ids[i]);
+    offsets.emplace_back(offset);
+    offset += num_characters(token);
+    tokens.emplace_back(valid_utf8(token));
     values.emplace_back(finite(row.front().logprob));
     json::object best;
     for (const TokenLogprob& entry : row) {
-      best[model.token_text(entry.token_id)] = finite(entry.logprob);
+      best[valid_utf8(model.token_text(entry.token_id))] = finite(entry.logprob);
     }
     top.push_back(std::move(best));
   }
   return {{"tokens", std::move(tokens)},
           {"token_logprobs", std::move(values)},
-          {"top_logprobs", std::move(top)}};
+          {"top_logprobs", std::move(top)},
+          {"text_offset", std::move(offsets)}};
 }
 
 class CompletionRun : public std::enable_shared_from_this<CompletionRun> {
@@ -151,6 +161,7 @@ class CompletionRun : public std::enable_shared_from_this<CompletionRun> {
         id_(std::move(id)),
         created_(std::time(nullptr)),
         answers_(static_cast<size_t>(request_.choices())),
+        offsets_(answers_.size()),
         open_(request_.choices()) {}
 
   void open(HttpReplyPtr reply) {
@@ -200,12 +211,12 @@ class CompletionRun : public std::enable_shared_from_this<CompletionRun> {
             {"model", request_.model}};
   }
 
-  json::object choice(int32_t i, const Answer& part, json::value finish_reason) const {
+  json::object choice(int32_t i, const Answer& part, json::value finish_reason) {
     std::string text;
     append_json_string(text, part.text);
     json::object out{{"index", i}, {"text", json::parse(text)}, {"logprobs", nullptr}};
     if (request_.request.sampling_params_list.front().logprobs) {
-      out["logprobs"] = completion_logprobs(services_.model, part);
+      out["logprobs"] = completion_logprobs(services_.model, part, offsets_[i]);
     }
     out["finish_reason"] = std::move(finish_reason);
     return out;
@@ -214,6 +225,7 @@ class CompletionRun : public std::enable_shared_from_this<CompletionRun> {
   void send_part(int32_t i, const Answer& part, json::value finish_reason) {
     json::object event = head();
     event["choices"] = json::array{choice(i, part, std::move(finish_reason))};
+    if (request_.include_usage) event["usage"] = nullptr;
     stream_->send(json::serialize(event));
   }
 
@@ -281,6 +293,7 @@ class CompletionRun : public std::enable_shared_from_this<CompletionRun> {
   std::shared_ptr<EventStream> stream_;
   std::mutex mutex_;
   std::vector<Answer> answers_;
+  std::vector<size_t> offsets_;  // characters of each choice whose logprobs have been written
   std::set<int32_t> begun_;
   int32_t open_;
   bool failed_ = false;

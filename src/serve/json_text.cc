@@ -1,5 +1,7 @@
 #include "serve/json_text.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
 
 namespace tutti::serve {
@@ -21,6 +23,12 @@ std::string valid_utf8(std::string_view text) {
     }
   }
   return repaired;
+}
+
+size_t num_characters(std::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
 }
 
 void append_json_string(std::string& out, std::string_view text) {

@@ -6,6 +6,7 @@
 
 #include "serve/api_error.h"
 #include "serve/fields.h"
+#include "serve/json_text.h"
 #include "serve/sentences.h"
 #include "serve/voice_field.h"
 
@@ -18,13 +19,6 @@ namespace {
 constexpr size_t kMostInput = 4096;  // characters, OpenAI's limit
 // Of a sentence; a talker is trained on answers of some seconds.
 constexpr size_t kMostSentence = 300;  // bytes
-
-// Of UTF-8.
-size_t num_characters(std::string_view text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  }));
-}
 
 }  // namespace
 

@@ -34,16 +34,27 @@ test('completes text, whole and streamed', async () => {
   assert.equal(chunks.at(-1).choices[0].finish_reason, 'stop');
 });
 
-test('completes several prompts, with echo and logprobs', async () => {
-  const answer = await client.completions.create({
-    model: 'nano', prompt: ['One', 'Two'], n: 2, max_tokens: 3, echo: true, logprobs: 2, seed: 1,
-  });
+test('completes several prompts, with echo or logprobs', async () => {
+  const several = { model: 'nano', prompt: ['One', 'Two'], n: 2, max_tokens: 3, seed: 1 };
+  const answer = await client.completions.create({ ...several, echo: true });
   assert.equal(answer.choices.length, 4);
   assert.deepEqual(answer.choices.map((choice) => choice.text.slice(0, 3)), ['One', 'One', 'Two', 'Two']);
-  for (const { logprobs } of answer.choices) {
+  const judged = await client.completions.create({ ...several, logprobs: 2 });
+  const chunks = await collect(
+    await client.completions.create({ ...several, logprobs: 2, stream: true, stream_options: { include_usage: true } }),
+  );
+  for (const { index, text, logprobs } of judged.choices) {
     assert.equal(logprobs.tokens.length, logprobs.token_logprobs.length);
     assert.ok(logprobs.tokens.length > 0);
+    logprobs.text_offset.forEach((offset, i) => assert.ok(text.slice(offset).startsWith(logprobs.tokens[i]), `${offset} in '${text}'`));
+    const parts = chunks.flatMap((chunk) => chunk.choices).filter((choice) => choice.index === index && choice.logprobs);
+    assert.deepEqual(parts.flatMap((part) => part.logprobs.text_offset), logprobs.text_offset, 'offsets go on from chunk to chunk');
   }
+  assert.ok(chunks.slice(0, -1).every((chunk) => chunk.usage === null), 'usage is null until it is known');
+  assert.ok(chunks.at(-1).usage.completion_tokens > 0);
+  const both = await failure(client.completions.create({ ...several, echo: true, logprobs: 1 }));
+  assert.equal(both.status, 400);
+  assert.equal(both.param, 'echo');
   const byIds = await client.completions.create({ model: 'nano', prompt: [1, 2, 3], max_tokens: 2 });
   assert.equal(byIds.usage.prompt_tokens, 3);
 });
