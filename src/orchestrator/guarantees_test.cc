@@ -309,6 +309,17 @@ TEST_F(Guarantees, TwoACallerWhoDoesNotReadIsRefusedAndLosesNothing) {
   hear_all(1);
 }
 
+// What ThreadSanitizer remembers of every access is resident too, and grows as it likes.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+constexpr bool kMemoryIsOurs = false;
+#else
+constexpr bool kMemoryIsOurs = true;
+#endif
+#else
+constexpr bool kMemoryIsOurs = true;
+#endif
+
 int64_t resident_bytes() {
   malloc_trim(0);
   std::ifstream statm("/proc/self/statm");
@@ -341,7 +352,8 @@ TEST_F(Guarantees, SevenMemoryAfterTheLastRequestIsMemoryBeforeTheFirst) {
     still = after - before < kStill ? still + 1 : 0;
     before = after;
   }
-  EXPECT_EQ(still, 3) << "memory still grows after " << kMostRounds << " rounds of 8 requests";
+  if (kMemoryIsOurs)
+    EXPECT_EQ(still, 3) << "memory still grows after " << kMostRounds << " rounds of 8 requests";
   const OmniStats stats = engine_->stats();
   EXPECT_EQ(stats.accepted, stats.finished + stats.aborted);
   EXPECT_EQ(stats.live_requests, 0);
