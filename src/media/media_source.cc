@@ -51,12 +51,6 @@ std::string shortened(const std::string& text) {
   return text.size() <= kMost ? text : text.substr(0, kMost) + "...";
 }
 
-bool is_below(const fs::path& path, const fs::path& directory) {
-  const auto [end, at] =
-      std::mismatch(directory.begin(), directory.end(), path.begin(), path.end());
-  return end == directory.end() && at != path.end();
-}
-
 // One sentence whether or not the file exists: requests must not find out what lies elsewhere.
 Result<std::vector<std::byte>> read_file_url(const std::string& url, int64_t max_bytes,
                                              const std::string& allowed) {
@@ -84,6 +78,12 @@ bool is_host(std::string_view name) {
 }
 
 }  // namespace
+
+bool is_below(const fs::path& path, const fs::path& directory) {
+  const auto [end, at] =
+      std::mismatch(directory.begin(), directory.end(), path.begin(), path.end());
+  return end == directory.end() && at != path.end();
+}
 
 Result<std::vector<std::byte>> read_media_source(const MediaItem& item, int64_t max_bytes,
                                                  const MediaSources& sources) {

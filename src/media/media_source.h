@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -32,5 +33,9 @@ Result<std::vector<std::byte>> read_media_source(const MediaItem& item, int64_t 
 // that does not exist.
 Status check_media_sources(const std::vector<std::string>& allowed_domains,
                            const std::string& allowed_path);
+
+// Whether `path` lies below `directory`, not at it; both as std::filesystem::canonical() gives
+// them.
+bool is_below(const std::filesystem::path& path, const std::filesystem::path& directory);
 
 }  // namespace tutti

@@ -1,6 +1,7 @@
-// Adapters: the LoRA adapters that clients may ask for by `model`, as vLLM names them.
+// Adapters: the LoRA adapters that clients may ask for by `model`, as vLLM names them, and where
+// clients may load further ones from.
 //
-// Thread: any.
+// Thread: any; allow() before the first client.
 #pragma once
 
 #include <map>
@@ -11,11 +12,17 @@
 #include <vector>
 
 #include "tutti/request.h"
+#include "tutti/status.h"
 
 namespace tutti::serve {
 
 class Adapters {
  public:
+  // Clients may load what lies below these directories, and nothing else.
+  void allow(std::vector<std::string> directories) { directories_ = std::move(directories); }
+  // The directory that `path` leads to; an error when clients may not load it. The same sentence
+  // whether or not it exists: requests must not find out what lies elsewhere.
+  Result<std::string> check_path(const std::string& path) const;
   void add(const std::string& name, const std::string& path) {
     const std::lock_guard lock(mutex_);
     paths_[name] = path;
@@ -38,6 +45,7 @@ class Adapters {
   }
 
  private:
+  std::vector<std::string> directories_;
   mutable std::mutex mutex_;
   std::map<std::string, std::string, std::less<>> paths_;  // by name; guarded by mutex_
 };

@@ -30,6 +30,7 @@ class ServerImpl final : public OpenAiServer {
         gateway_(engine, options_.most_early_turns),
         services_{gateway_, model_,       metrics_,
                   streams_, transcripts_, std::llround(1000 * options_.realtime_window_s)} {
+    model_.adapters().allow(options_.adapter_directories);
     for (const LoraRequest& adapter : options_.adapters)
       model_.adapters().add(adapter.lora_name, adapter.lora_path);
     router_.set_api_keys(options_.api_keys);

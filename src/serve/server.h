@@ -18,8 +18,9 @@ struct ServerOptions {
   std::vector<std::string> served_names;  // of the model; empty: the model as given
   std::vector<std::string> api_keys;
   std::vector<std::string> cors_origins;
-  std::vector<LoraRequest> adapters;  // that clients may ask for as models
-  double stream_grace_s = 30;         // how long a resumable stream waits for its client
+  std::vector<LoraRequest> adapters;             // that clients may ask for as models
+  std::vector<std::string> adapter_directories;  // below which they may load further ones
+  double stream_grace_s = 30;                    // how long a resumable stream waits for its client
   // A person's long turn is taken in by windows of this length while he speaks, and the
   // conversation when he begins; 0: everything at the turn's end.
   double realtime_window_s = 8;

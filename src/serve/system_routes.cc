@@ -156,6 +156,8 @@ void handle_detokenize(const Services& s, HttpRequest http, HttpReplyPtr reply) 
 }
 
 using Done = std::function<void(const json::object& kwargs)>;  // every replica has done it
+// Of arguments that are whole, before any replica sees them; may change them.
+using Check = std::function<Status(json::object& kwargs)>;
 
 // Runs a control method and answers with what every replica said; the first error fails the call.
 void control(const Services& s, std::string method, json::object kwargs,
@@ -188,10 +190,11 @@ struct ControlField {
 
 // The body's fields as the method's keyword arguments.
 HttpHandler control_handler(const Services& s, std::string method, std::vector<ControlField> known,
-                            std::vector<int32_t> stage_ids = {}, Done done = nullptr) {
+                            std::vector<int32_t> stage_ids = {}, Done done = nullptr,
+                            Check check = nullptr) {
   return [&s, method = std::move(method), known = std::move(known),
-          stage_ids = std::move(stage_ids),
-          done = std::move(done)](HttpRequest http, HttpReplyPtr reply) {
+          stage_ids = std::move(stage_ids), done = std::move(done),
+          check = std::move(check)](HttpRequest http, HttpReplyPtr reply) {
     json::object kwargs;
     Status error;
     if (!http.body.empty()) {
@@ -219,6 +222,7 @@ HttpHandler control_handler(const Services& s, std::string method, std::vector<C
             invalid_argument(fmt::format("`{}` is missing.", field.name)).with_param(field.name);
       }
     }
+    if (error.ok() && check) error = check(kwargs);
     if (!error.ok()) return reply->send(error_response(error));
     control(s, method, std::move(kwargs), stage_ids, done, std::move(reply));
   };
@@ -235,13 +239,18 @@ void add_adapter_routes(Router& router, const Services& s) {
   const auto text = [](const json::object& kwargs, const char* name) {
     return std::string(kwargs.at(name).as_string());
   };
-  router.add(
-      "POST", "/v1/load_lora_adapter",
-      control_handler(s, "add_lora",
-                      {{"lora_name", Kind::kString, true}, {"lora_path", Kind::kString, true}},
-                      stages, [&adapters, text](const json::object& kwargs) {
-                        adapters.add(text(kwargs, "lora_name"), text(kwargs, "lora_path"));
-                      }));
+  router.add("POST", "/v1/load_lora_adapter",
+             control_handler(
+                 s, "add_lora",
+                 {{"lora_name", Kind::kString, true}, {"lora_path", Kind::kString, true}}, stages,
+                 [&adapters, text](const json::object& kwargs) {
+                   adapters.add(text(kwargs, "lora_name"), text(kwargs, "lora_path"));
+                 },
+                 [&adapters, text](json::object& kwargs) -> Status {
+                   TUTTI_ASSIGN_OR_RETURN(kwargs["lora_path"],
+                                          adapters.check_path(text(kwargs, "lora_path")));
+                   return {};
+                 }));
   router.add("POST", "/v1/unload_lora_adapter",
              control_handler(s, "remove_lora", {{"lora_name", Kind::kString, true}}, stages,
                              [&adapters, text](const json::object& kwargs) {

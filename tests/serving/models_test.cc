@@ -59,10 +59,10 @@ class ServeModels : public ::testing::Test {
     return at == std::string::npos ? answer
                                    : answer.substr(at, answer.find(",\"refusal\"", at) - at);
   }
-  static std::string load(const std::string& name) {
-    return http_request("POST", "/v1/load_lora_adapter",
-                        boost::json::serialize(boost::json::object{{"lora_name", name},
-                                                                   {"lora_path", dir_.string()}}));
+  static std::string load(const std::string& name, const std::string& path = dir_.string()) {
+    return http_request(
+        "POST", "/v1/load_lora_adapter",
+        boost::json::serialize(boost::json::object{{"lora_name", name}, {"lora_path", path}}));
   }
 
   static inline std::filesystem::path dir_;
@@ -84,7 +84,7 @@ TEST_F(ServeModels, AnAdapterOfTheCommandLineIsAModel) {
 }
 
 TEST_F(ServeModels, AdaptersComeAndGoAtRunTime) {
-  const ServerProcess server;
+  const ServerProcess server({"--allowed-lora-path", dir_.parent_path().string()});
   EXPECT_THAT(ask(server, chat("pirate")), StartsWith("HTTP/1.1 404"));
   EXPECT_THAT(ask(server, load("pirate")), StartsWith("HTTP/1.1 200"));
   EXPECT_THAT(ask(server, chat("pirate")), StartsWith("HTTP/1.1 200"));
@@ -96,11 +96,34 @@ TEST_F(ServeModels, AdaptersComeAndGoAtRunTime) {
   EXPECT_THAT(ask(server, http_request("GET", "/v1/models")), Not(HasSubstr("pirate")));
 }
 
+TEST_F(ServeModels, AdaptersComeFromWhereTheOperatorAllows) {
+  const ServerProcess closed;
+  const std::string refused = ask(closed, load("pirate"));
+  EXPECT_THAT(refused, StartsWith("HTTP/1.1 400"));
+  EXPECT_THAT(refused, HasSubstr("--allowed-lora-path"));
+  const auto inside = dir_ / "inside";
+  std::filesystem::create_directories(inside);
+  const ServerProcess server({"--allowed-lora-path", inside.string()});
+  // There, elsewhere, and nowhere: who asks does not find out which is which.
+  for (const std::string& path : {dir_.string(), (inside / "..").string(), inside.string(),
+                                  std::string("/etc"), std::string("/nonexistent")}) {
+    const std::string answer = ask(server, load("pirate", path));
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 400")) << path;
+    EXPECT_THAT(answer, HasSubstr("must be below a directory that the operator allows")) << path;
+  }
+  std::filesystem::create_directory_symlink(dir_, inside / "link");
+  EXPECT_THAT(ask(server, load("pirate", (inside / "link").string())),
+              HasSubstr("must be below a directory"));
+  std::filesystem::remove_all(inside);
+  const ProcessResult wrong = run_process(
+      {TUTTI_BINARY, "serve", "nano", "--port", "0", "--allowed-lora-path", "/nonexistent"});
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("must be a directory that exists"));
+}
+
 TEST_F(ServeModels, WhatIsNoAdapterIsRefused) {
-  const ServerProcess server;
-  EXPECT_THAT(ask(server, http_request("POST", "/v1/load_lora_adapter",
-                                       R"({"lora_name":"x","lora_path":"/nonexistent"})")),
-              StartsWith("HTTP/1.1 4"));
+  const ServerProcess server({"--allowed-lora-path", dir_.string()});
+  EXPECT_THAT(ask(server, load("x", (dir_ / "nothing").string())), StartsWith("HTTP/1.1 4"));
   EXPECT_THAT(ask(server, http_request("GET", "/v1/models")), Not(HasSubstr("\"x\"")));
   const ProcessResult wrong =
       run_process({TUTTI_BINARY, "serve", "nano", "--port", "0", "--lora-modules", "nameless"});

@@ -81,6 +81,7 @@ struct ServeFlags : CommonFlags {
   double realtime_window_s = 8;
   double grace_s = 10;                    // for live requests when the server is asked to end
   std::vector<std::string> lora_modules;  // NAME=DIRECTORY
+  std::vector<std::string> allowed_lora_paths;
   std::vector<std::string> served_names;
   std::vector<std::string> api_keys;
   std::vector<std::string> cors_origins;

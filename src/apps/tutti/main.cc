@@ -233,6 +233,10 @@ void add_serve(CLI::App& app, ServeFlags& flags) {
                   "NAME=DIRECTORY: LoRA adapters that clients may ask for as models")
       ->delimiter(',')
       ->group(group);
+  command
+      .add_option("--allowed-lora-path", flags.allowed_lora_paths,
+                  "A directory below which clients may load adapters from; may be given again")
+      ->group(group);
   command.add_flag("--no-playground", flags.no_playground, "Serve no page")->group(group);
   command.add_flag("--quiet", flags.quiet, "No progress");
   add_engine_flags(command, flags.engine);

@@ -33,6 +33,18 @@ Result<std::vector<LoraRequest>> adapters(const std::vector<std::string>& module
   return out;
 }
 
+Status check_directories(const std::vector<std::string>& directories) {
+  for (const std::string& directory : directories) {
+    std::error_code error;
+    if (std::filesystem::is_directory(directory, error)) continue;
+    return invalid_argument(
+               fmt::format("--allowed-lora-path is '{}'; it must be a directory that exists.",
+                           directory))
+        .with_param("allowed-lora-path");
+  }
+  return {};
+}
+
 serve::ServerOptions server_options(const ServeFlags& flags) {
   serve::ServerOptions options;
   options.http.host = flags.host;
@@ -52,6 +64,7 @@ serve::ServerOptions server_options(const ServeFlags& flags) {
   options.served_names = flags.served_names;
   if (options.served_names.empty()) options.served_names = {default_name(flags.model)};
   options.api_keys = flags.api_keys;
+  options.adapter_directories = flags.allowed_lora_paths;
   options.cors_origins = flags.cors_origins;
   options.stream_grace_s = flags.stream_grace_s;
   options.realtime_window_s = flags.realtime_window_s;
@@ -67,6 +80,8 @@ int run_serve(const ServeFlags& flags) {
   auto modules = adapters(flags.lora_modules);
   if (!modules.ok()) return report_error(modules.error());
   options.adapters = std::move(modules).value();
+  const Status directories = check_directories(flags.allowed_lora_paths);
+  if (!directories.ok()) return report_error(directories);
   // Before the model is loaded, which may take long.
   const Status tls = serve::check_tls(options.http);
   if (!tls.ok()) return report_error(tls);
