@@ -3,7 +3,10 @@
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 
+#include <algorithm>
 #include <array>
+
+#include "base/strings.h"
 
 namespace tutti::serve {
 
@@ -16,9 +19,12 @@ bool equal_in_constant_time(std::string_view a, std::string_view b) {
 }
 
 std::string_view api_key_of(const HttpRequest& head) {
-  constexpr std::string_view kBearer = "Bearer ";
+  constexpr std::string_view kBearer = "bearer ";  // the scheme's case means nothing (RFC 9110)
   std::string_view value = head.header("authorization");
-  if (value.starts_with(kBearer)) return value.substr(kBearer.size());
+  if (ascii_lower(value.substr(0, kBearer.size())) == kBearer) {
+    value.remove_prefix(kBearer.size());
+    return value.substr(std::min(value.find_first_not_of(' '), value.size()));
+  }
   constexpr std::string_view kProtocol = "openai-insecure-api-key.";
   const std::string_view protocols = head.header("sec-websocket-protocol");
   const size_t at = protocols.find(kProtocol);

@@ -1,11 +1,9 @@
 // One HTTP connection: read a head, ask the router, read the body, answer, again.
 #include <fmt/format.h>
-#include <poll.h>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -19,7 +17,10 @@
 #include "base/strings.h"
 #include "serve/api_error.h"
 #include "serve/connection.h"
+#include "serve/disconnect.h"
 #include "serve/http_reply.h"
+#include "serve/request_head.h"
+#include "serve/unparsed_request.h"
 #include "serve/websocket_connection.h"
 
 namespace tutti::serve {
@@ -34,6 +35,7 @@ constexpr auto kUse = net::as_tuple(net::use_awaitable);
 // From here on a body is handled apart from the connections: tokenizing so much text, or parsing it
 // as JSON, takes under a millisecond.
 constexpr size_t kLargeBody = 16 << 10;
+constexpr std::string_view kContinue = "100-continue";
 using Parser = http::request_parser<http::string_body>;
 
 std::chrono::nanoseconds duration(double seconds) {
@@ -64,68 +66,22 @@ class Registered final : public Closable {
   const std::shared_ptr<bool> alive_;  // on the strand
 };
 
-Status parse_error(beast::error_code error, const HttpServerOptions& options) {
-  if (error == http::error::header_limit) {
-    return Status(StatusCode::kPayloadTooLarge,
-                  fmt::format("The headers have more than {} bytes.", options.max_header_bytes));
-  }
-  if (error == http::error::body_limit) {
-    return Status(StatusCode::kPayloadTooLarge,
-                  fmt::format("The body has more than {}; --max-body-mb sets the limit.",
-                              human_bytes(static_cast<double>(options.max_body_bytes))));
-  }
-  if (error == beast::error::timeout) {
-    return deadline_exceeded("The request did not arrive in time.");
-  }
-  return invalid_argument(fmt::format("This is no HTTP/1.1 request: {}.", error.message()));
-}
-
-// Status lines that the schema's codes don't have.
-int parse_error_status(beast::error_code error) {
-  if (error == http::error::header_limit) return 431;
-  if (error == beast::error::timeout) return 408;
-  return 0;
-}
-
-// The head as a HttpRequest; an error when its target is not one that a server can look up.
+// Error: the head is not one that a server can answer.
 Result<HttpRequest> take_head(const Parser& parser) {
-  HttpRequest head;
   const auto& message = parser.get();
-  head.method = std::string(message.method_string());
-  const std::string_view target(message.target().data(), message.target().size());
-  if (!target.starts_with('/')) {
-    return invalid_argument(
-        fmt::format("The target '{}' does not begin with '/'.", printable(target)));
-  }
-  const size_t question = target.find('?');
-  if (question != std::string_view::npos) head.query = std::string(target.substr(question + 1));
-  std::optional<std::string> path = percent_decode(target.substr(0, question), false);
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-  if (!path || !is_valid_utf8(*path) || std::any_of(path->begin(), path->end(), is_control)) {
-    return invalid_argument("The path is not percent-encoded UTF-8 without control characters.");
-  }
-  head.path = std::move(*path);
+  Headers headers;
   for (const auto& field : message) {
-    head.headers.emplace_back(ascii_lower({field.name_string().data(), field.name_string().size()}),
-                              std::string(field.value()));
+    headers.emplace_back(ascii_lower({field.name_string().data(), field.name_string().size()}),
+                         std::string(field.value()));
   }
-  return head;
+  return make_head(std::string(message.method_string()),
+                   {message.target().data(), message.target().size()}, std::move(headers),
+                   message.version() >= 11);
 }
 
-// Returns when the peer has closed its side. Nothing is read: a next request stays in the socket.
-net::awaitable<void> watch_disconnect(tcp::socket& socket) {
-  net::steady_timer pause(socket.get_executor());
-  for (;;) {
-    const auto [error] = co_await socket.async_wait(tcp::socket::wait_read, kUse);
-    if (error) co_return;
-    pollfd state{socket.native_handle(), POLLRDHUP, 0};
-    if (::poll(&state, 1, 0) > 0 && (state.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0)
-      co_return;
-    // A pipelined request (or TLS traffic) waits; it would wake us for ever.
-    pause.expires_after(std::chrono::milliseconds(250));
-    const auto [cancelled] = co_await pause.async_wait(kUse);
-    if (cancelled) co_return;
-  }
+// Clients of HTTP/1.0 know no interim answers (RFC 9110, 10.1.1).
+std::string expectation(const Parser& parser, const HttpRequest& head) {
+  return parser.get().version() >= 11 ? ascii_lower(head.header("expect")) : std::string();
 }
 
 template <typename Stream>
@@ -189,9 +145,7 @@ class Connection {
         error == net::error::connection_reset || error == http::error::partial_message) {
       co_return false;
     }
-    HttpResponse response = error_response(parse_error(error, options_));
-    if (const int status = parse_error_status(error)) response.status = status;
-    co_return co_await refuse(head, std::move(response));
+    co_return co_await refuse(head, unparsed_refusal(error, options_));
   }
 
   // Answers without reading on; what the client still sends is not looked at.
@@ -239,6 +193,13 @@ class Connection {
     }
     const bool has_body = !parser.is_done();
     if (!match.handler && has_body) co_return co_await refuse(request, match.refusal);
+    if (const std::string expected = expectation(parser, request);
+        !expected.empty() && expected != kContinue) {
+      HttpResponse refusal = error_response(invalid_argument(fmt::format(
+          "`Expect` is '{}'; it must be {}.", printable(expected), kContinue)));
+      refusal.status = 417;
+      co_return co_await refuse(request, std::move(refusal));
+    }
     if (!co_await read_body(parser, request)) co_return false;
     request.body = std::move(parser.get().body());
     const bool keep_alive = parser.get().keep_alive() && !context_->stopping.load();
@@ -256,9 +217,9 @@ class Connection {
   net::awaitable<bool> read_body(Parser& parser, const HttpRequest& request) {
     if (parser.is_done()) co_return true;
     lowest().expires_after(duration(options_.body_timeout_s));
-    if (ascii_lower(request.header("expect")) == "100-continue") {
-      constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-      const auto [error, count] = co_await net::async_write(stream_, net::buffer(kContinue), kUse);
+    if (expectation(parser, request) == kContinue) {
+      constexpr std::string_view kGoOn = "HTTP/1.1 100 Continue\r\n\r\n";
+      const auto [error, count] = co_await net::async_write(stream_, net::buffer(kGoOn), kUse);
       if (error) co_return false;
     }
     const auto [error, count] = co_await http::async_read(stream_, buffer_, parser, kUse);

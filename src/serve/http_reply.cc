@@ -7,6 +7,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http/status.hpp>
 
+#include "serve/http_date.h"
+
 namespace tutti::serve {
 
 Reply::Reply(ServerContextPtr context, net::any_io_executor strand, Request request)
@@ -23,11 +25,14 @@ void Reply::append_head(const HttpResponse& response, bool streamed) {
   const auto header = [&](std::string_view name, std::string_view value) {
     outbox_.append(name).append(": ").append(value).append("\r\n");
   };
+  header("Date", http_date_now());
   if (!response.content_type.empty()) header("Content-Type", response.content_type);
   for (const auto& [name, value] : response.headers) header(name, value);
   for (const auto& [name, value] : request_.extra_headers) header(name, value);
+  constexpr int kNoContent = 204;
   if (!streamed) {
-    header("Content-Length", std::to_string(response.body.size()));
+    if (response.status != kNoContent)  // RFC 9110, 8.6
+      header("Content-Length", std::to_string(response.body.size()));
   } else if (request_.chunked) {
     header("Transfer-Encoding", "chunked");
   } else {

@@ -15,6 +15,7 @@
 #include "base/thread.h"
 #include "serve/api_error.h"
 #include "serve/connection.h"
+#include "serve/http_date.h"
 
 namespace tutti::serve {
 
@@ -54,9 +55,9 @@ void refuse(tcp::socket& socket) {
   HttpResponse busy = error_response(
       Status(unavailable("The server has as many connections as it takes.")).with_retry_after(1));
   std::string answer = fmt::format(
-      "HTTP/1.1 {} Service Unavailable\r\nContent-Type: {}\r\nContent-Length: {}\r\n"
-      "Connection: close\r\n",
-      busy.status, busy.content_type, busy.body.size());
+      "HTTP/1.1 {} Service Unavailable\r\nDate: {}\r\nContent-Type: {}\r\n"
+      "Content-Length: {}\r\nConnection: close\r\n",
+      busy.status, http_date_now(), busy.content_type, busy.body.size());
   for (const auto& [name, value] : busy.headers) answer += name + ": " + value + "\r\n";
   answer += "\r\n" + busy.body;
   boost::system::error_code ignored;

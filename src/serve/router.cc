@@ -116,6 +116,11 @@ Router::Match Router::match(HttpRequest& head, bool upgrade) const {
     match.refusal = refuse(allowed, 403);
     return match;
   }
+  if (head.path == "*") {  // OPTIONS, about the server itself
+    match.refusal = {.status = 204, .content_type = "", .body = "", .headers = {}};
+    match.refusal.headers.emplace_back("Allow", "GET, HEAD, POST, DELETE, OPTIONS");
+    return match;
+  }
   const Route* found = find(head);
   if (!found) {
     match.refusal = error_response(not_found(fmt::format(

@@ -17,6 +17,7 @@
 #include "base/strings.h"
 #include "media/data_url.h"
 #include "serve/api_error.h"
+#include "serve/http_date.h"
 
 namespace tutti::serve {
 
@@ -133,6 +134,7 @@ class Socket final : public Closable {
     const auto protocols = request["Sec-WebSocket-Protocol"];
     const bool realtime = has_entry({protocols.data(), protocols.size()}, "realtime");
     socket_.set_option(websocket::stream_base::decorator([realtime](websocket::response_type& r) {
+      r.set("Date", http_date_now());
       if (realtime) r.set("Sec-WebSocket-Protocol", "realtime");
     }));
     const auto [error] = co_await socket_.async_accept(request, kUse);
