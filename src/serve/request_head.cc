@@ -17,7 +17,7 @@ bool is_letter_or_digit(char c) {
 // A name or address with or without a port. Without "@", which would be a user, and without ",",
 // which would be two hosts in one header.
 bool is_host(std::string_view text) {
-  constexpr std::string_view kOthers = "-._~%!$&'()*+;=:[]";
+  static constexpr std::string_view kOthers = "-._~%!$&'()*+;=:[]";
   return std::all_of(text.begin(), text.end(), [](char c) {
     return is_letter_or_digit(c) || kOthers.find(c) != std::string_view::npos;
   });
@@ -29,9 +29,10 @@ Result<std::string*> find_host(Headers& headers, bool required) {
   for (auto& [name, value] : headers) {
     if (name != "host") continue;
     if (host) {
-      return invalid_argument(fmt::format("The request has two headers Host, '{}' and '{}'; it "
-                                          "must have one.",
-                                          printable(*host), printable(value)));
+      return invalid_argument(
+          fmt::format("The request has two headers Host, '{}' and '{}'; it "
+                      "must have one.",
+                      printable(*host), printable(value)));
     }
     host = &value;
   }
@@ -79,8 +80,8 @@ Result<HttpRequest> make_head(std::string method, std::string_view target, Heade
     target = rest.substr(end);
     if (target.empty()) target = "/";
   } else if (!target.starts_with('/')) {
-    return invalid_argument(fmt::format("The target '{}' begins with neither '/' nor http://.",
-                                        printable(target)));
+    return invalid_argument(
+        fmt::format("The target '{}' begins with neither '/' nor http://.", printable(target)));
   }
   const size_t question = target.find('?');
   if (question != std::string_view::npos) head.query = std::string(target.substr(question + 1));

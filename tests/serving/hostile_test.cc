@@ -12,6 +12,7 @@
 namespace tutti::testing {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -201,7 +202,30 @@ TEST_F(ServeHostile, PathsDoNotLeaveTheirPlace) {
   }
   EXPECT_THAT(send(http_request("DELETE", "/v1/responses/..%2fx")), StartsWith("HTTP/1.1 404"));
   EXPECT_THAT(send(http_request("GET", "http://other.example/version")),
-              StartsWith("HTTP/1.1 400"));
+              StartsWith("HTTP/1.1 403"));
+}
+
+TEST_F(ServeHostile, AHeadHasOneHostAndATargetOfThisServer) {
+  const auto head = [](const std::string& line, const std::string& headers) {
+    return send(line + "\r\n" + headers + "Connection: close\r\n\r\n");
+  };
+  constexpr const char* kHost = "Host: localhost\r\n";
+  EXPECT_THAT(head("GET /health HTTP/1.1", ""),
+              AllOf(StartsWith("HTTP/1.1 400"), HasSubstr("no header Host")));
+  EXPECT_THAT(head("GET /health HTTP/1.1", "Host: localhost\r\nHost: localhost\r\n"),
+              AllOf(StartsWith("HTTP/1.1 400"), HasSubstr("two headers Host")));
+  EXPECT_THAT(head("GET /health HTTP/1.0", ""), HasSubstr(" 200 OK"));
+  EXPECT_THAT(head("GET http://localhost/health HTTP/1.1", kHost), StartsWith("HTTP/1.1 200"));
+  // A name that leads here by a foreign page's doing, in either place.
+  EXPECT_THAT(head("GET http://rebound.example/health HTTP/1.1", kHost),
+              StartsWith("HTTP/1.1 403"));
+  EXPECT_THAT(head("GET ftp://localhost/health HTTP/1.1", kHost), StartsWith("HTTP/1.1 400"));
+  EXPECT_THAT(head("OPTIONS * HTTP/1.1", kHost),
+              AllOf(StartsWith("HTTP/1.1 204"), HasSubstr("\r\nAllow: GET, HEAD, POST")));
+  EXPECT_THAT(head("GET /health HTTP/1.1", kHost), HasSubstr(" GMT\r\n")) << "the header Date";
+  EXPECT_THAT(head("POST /tokenize HTTP/1.1",
+                   "Host: localhost\r\nExpect: miracles\r\nContent-Length: 2\r\n"),
+              StartsWith("HTTP/1.1 417"));
 }
 
 TEST_F(ServeHostile, PipelinedRequestsEndWithTheFirstWrongOne) {

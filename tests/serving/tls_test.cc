@@ -156,10 +156,11 @@ TEST(ServeAccess, EveryPathThatCostsSomethingAsksForAKey) {
         "/v1/omni/sleep", "/start_profile"}) {
     EXPECT_THAT(ask(server, http_request("POST", path, "{}")), StartsWith("HTTP/1.1 401")) << path;
   }
-  for (const char* key : {"first", "second"}) {
+  for (const char* scheme : {"Bearer first", "Bearer second", "bearer first", "BEARER  first"}) {
     EXPECT_THAT(ask(server, http_request("GET", "/v1/models", "",
-                                         std::string("Authorization: Bearer ") + key + "\r\n")),
-                StartsWith("HTTP/1.1 200"));
+                                         std::string("Authorization: ") + scheme + "\r\n")),
+                StartsWith("HTTP/1.1 200"))
+        << scheme;
   }
   for (const char* key : {"", "firs", "firstfirst", "FIRST"}) {
     EXPECT_THAT(ask(server, http_request("GET", "/v1/models", "",
