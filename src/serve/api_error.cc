@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/strings.h"
+#include "serve/fields.h"
 
 namespace tutti::serve {
 
@@ -28,6 +29,26 @@ std::string_view error_type(StatusCode code) {
   }
 }
 
+// By OpenAI's names, which clients tell errors apart by; the engine's own where it has none.
+std::string error_code(const Status& status) {
+  switch (status.code()) {
+    case StatusCode::kInvalidArgument:
+      // One that is about no field, like a body that is no JSON, has none.
+      if (status.param().empty()) return "";
+      return std::string(field_error_code(status));
+    case StatusCode::kUnauthenticated:
+      return "invalid_api_key";
+    case StatusCode::kNotFound:
+      if (status.param() == "model") return "model_not_found";
+      break;
+    case StatusCode::kResourceExhausted:
+      return "rate_limit_exceeded";
+    default:
+      break;
+  }
+  return ascii_lower(status_code_name(status.code()));
+}
+
 std::string error_body(const Status& status) {
   boost::json::object error;
   error["message"] = status.message();
@@ -37,7 +58,8 @@ std::string error_body(const Status& status) {
   } else {
     error["param"] = status.param();
   }
-  error["code"] = ascii_lower(status_code_name(status.code()));
+  const std::string code = error_code(status);
+  error["code"] = code.empty() ? boost::json::value(nullptr) : boost::json::value(code);
   return boost::json::serialize(boost::json::object{{"error", std::move(error)}});
 }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+
 #include "base/strings.h"
 #include "serve/api_error.h"
 
@@ -188,20 +190,35 @@ void read_prompt_end(Fields& fields, ChatPrompt& prompt) {
   }
 }
 
-std::vector<ChatMessage> read_chat_messages(Fields& fields, const TranscriptLookup& transcript) {
+Status about_field(Status error, std::string_view name, size_t before) {
+  constexpr std::string_view kMessages = "messages";
+  const std::string param = error.param();
+  if (!param.starts_with(kMessages)) return error;
+  std::string_view rest = std::string_view(param).substr(kMessages.size());
+  size_t index = 0;
+  const char* end = rest.data() + rest.size();
+  if (!rest.starts_with('[')) return std::move(error).with_param(std::string(name));
+  const auto [stop, bad] = std::from_chars(rest.data() + 1, end, index);
+  if (bad != std::errc() || index < before) return std::move(error).with_param(std::string(name));
+  rest.remove_prefix(static_cast<size_t>(stop - rest.data()));
+  return std::move(error).with_param(fmt::format("{}[{}{}", name, index - before, rest));
+}
+
+std::vector<ChatMessage> read_chat_messages(Fields& fields, const TranscriptLookup& transcript,
+                                            std::string_view name) {
   std::vector<ChatMessage> out;
-  const json::array* messages = fields.array("messages");
+  const json::array* messages = fields.array(name);
   if (!messages || messages->empty()) {
-    if (fields.ok()) fields.missing("messages", "an array with at least one message");
+    if (fields.ok()) fields.missing(name, "an array with at least one message");
     return out;
   }
   for (size_t i = 0; i < messages->size() && fields.ok(); ++i) {
-    const std::string path = fmt::format("{}[{}]", fields.path_of("messages"), i);
+    const std::string path = fmt::format("{}[{}]", fields.path_of(name), i);
     if (const auto* object = (*messages)[i].if_object()) {
       out.push_back(read_message(*object, path, fields.error(), transcript));
     } else {
-      fields.fail("messages", fmt::format("`{}` is {}; it must be an object.", path,
-                                          json_kind((*messages)[i])));
+      fields.fail(
+          name, fmt::format("`{}` is {}; it must be an object.", path, json_kind((*messages)[i])));
     }
   }
   return out;

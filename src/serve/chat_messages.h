@@ -15,8 +15,12 @@ namespace tutti::serve {
 // more).
 using TranscriptLookup = std::function<std::optional<std::string>(const std::string& audio_id)>;
 
-// `messages` of chat completions. Errors name the field.
-std::vector<ChatMessage> read_chat_messages(Fields& fields, const TranscriptLookup& transcript);
+// The field `name`, an array of messages. Errors name the field.
+std::vector<ChatMessage> read_chat_messages(Fields& fields, const TranscriptLookup& transcript,
+                                            std::string_view name = "messages");
+// The engine's error about `messages[i]...` of a prompt as one about the client's field `name`,
+// whose messages follow `before` others. Other errors stay as they are.
+Status about_field(Status error, std::string_view name, size_t before);
 // `add_generation_prompt` and `continue_final_message`, of a prompt that has its messages.
 void read_prompt_end(Fields& fields, ChatPrompt& prompt);
 // A `data:` URL or another one, or {"url": ...}.

@@ -16,10 +16,14 @@ namespace {
 
 constexpr std::string_view kUnknown = "The field `";
 constexpr std::string_view kMissing = "` is missing; it must be ";
+constexpr std::string_view kEmpty = "` is empty; it must be ";
+// Of the engine's sentence about a prompt that is too long.
+constexpr std::string_view kContext = " tokens; the context holds ";
 
 }  // namespace
 
 std::string_view field_error_code(const Status& error) {
+  if (error.message().find(kContext) != std::string::npos) return "context_length_exceeded";
   if (error.message().starts_with(kUnknown)) return "unknown_parameter";
   if (error.message().find(kMissing) != std::string::npos) return "missing_required_parameter";
   return "invalid_value";
@@ -57,7 +61,9 @@ void Fields::fail(std::string_view name, std::string sentence) {
 }
 
 void Fields::missing(std::string_view name, std::string_view what) {
-  fail(name, fmt::format("`{}{}{}.", path_of(name), kMissing, what));
+  const json::value* value = object_.if_contains(name);
+  const bool is_empty = value && !value->is_null();
+  fail(name, fmt::format("`{}{}{}.", path_of(name), is_empty ? kEmpty : kMissing, what));
 }
 
 void Fields::wrong_type(std::string_view name, const json::value& found, std::string_view allowed) {

@@ -46,6 +46,7 @@ class Fields {
   // "messages[0].role"
   std::string path_of(std::string_view name) const;
   void fail(std::string_view name, std::string sentence);
+  // The field is not there, or has nothing in it.
   void missing(std::string_view name, std::string_view what);
   // An error when a field was never asked for; names the nearest known one.
   void finish();
@@ -62,8 +63,9 @@ class Fields {
   std::set<std::string, std::less<>> known_;
 };
 
-// What is wrong with the field that an error of Fields is about, by OpenAI's names for it:
-// "unknown_parameter", "missing_required_parameter", "invalid_value".
+// What is wrong with the field that an error of Fields, or the engine's about a prompt, is about,
+// by OpenAI's names for it: "unknown_parameter", "missing_required_parameter",
+// "context_length_exceeded", "invalid_value".
 std::string_view field_error_code(const Status& error);
 // "a string", "an array", for messages.
 std::string_view json_kind(const boost::json::value& value);

@@ -195,8 +195,8 @@ class Connection {
     if (!match.handler && has_body) co_return co_await refuse(request, match.refusal);
     if (const std::string expected = expectation(parser, request);
         !expected.empty() && expected != kContinue) {
-      HttpResponse refusal = error_response(invalid_argument(fmt::format(
-          "`Expect` is '{}'; it must be {}.", printable(expected), kContinue)));
+      HttpResponse refusal = error_response(invalid_argument(
+          fmt::format("`Expect` is '{}'; it must be {}.", printable(expected), kContinue)));
       refusal.status = 417;
       co_return co_await refuse(request, std::move(refusal));
     }

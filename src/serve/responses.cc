@@ -26,6 +26,7 @@ struct ResponseRequest {
   json::value metadata = json::object();
   json::value max_output_tokens = nullptr;
   json::array tools;
+  size_t before = 0;  // messages of the prompt that are not of `input`
   double temperature = 0;
   double top_p = 1;
   bool stream = false;
@@ -44,23 +45,10 @@ void read_input(Fields& fields, ResponseRequest& out) {
   if (!input->is_array() || input->get_array().empty()) {
     return fields.fail("input", "`input` must be a string or an array with at least one message.");
   }
-  // The messages of chat completions under another name, so that errors name this one.
-  const json::object renamed{{"messages", *input}};
-  Status error;
-  Fields messages(renamed, "", &error);
   for (ChatMessage& message : read_chat_messages(
-           messages, [](const std::string&) { return std::optional<std::string>(); })) {
+           fields, [](const std::string&) { return std::optional<std::string>(); }, "input")) {
     out.history.push_back(std::move(message));
   }
-  if (error.ok()) return;
-  std::string sentence = error.message();
-  std::string param = error.param();
-  for (std::string* text : {&sentence, &param}) {
-    for (size_t at; (at = text->find("messages")) != std::string::npos;)
-      text->replace(at, 8, "input");
-  }
-  if (fields.ok())
-    *fields.error() = invalid_argument(std::move(sentence)).with_param(std::move(param));
 }
 
 void read_text_format(Fields& fields) {
@@ -88,6 +76,7 @@ Result<ResponseRequest> read_response(const Services& services, const ResponseSt
   if (const auto previous = fields.string("previous_response_id")) {
     if (const auto found = store.get(*previous, out.owner)) {
       out.history = (*found)->messages;
+      out.before = out.history.size();
       out.previous = json::value(*previous);
     } else {
       error = Status(found.error()).with_param("previous_response_id");
@@ -115,8 +104,10 @@ Result<ResponseRequest> read_response(const Services& services, const ResponseSt
                  "stream_options", "top_logprobs", "max_tool_calls", "background"});
   if (error.ok()) fields.finish();
   if (!error.ok()) return error;
-  if (!out.instructions.empty())
+  if (!out.instructions.empty()) {
     prompt.messages.push_back(ChatMessage::text("system", out.instructions));
+    ++out.before;
+  }
   prompt.messages.insert(prompt.messages.end(), out.history.begin(), out.history.end());
   out.temperature = params.front().temperature;
   out.top_p = params.front().top_p;
@@ -225,8 +216,9 @@ class ResponseRun : public std::enable_shared_from_this<ResponseRun> {
 
   void done(const Status& status, const Answer& answer) {
     if (!status.ok()) {
-      if (stream_) return stream_->fail(status);
-      return reply_->send(error_response(status));
+      const Status error = about_field(status, "input", request_.before);
+      if (stream_) return stream_->fail(error);
+      return reply_->send(error_response(error));
     }
     const bool cut = answer.finish_reason == FinishReason::kLength;
     json::object response = object(cut ? "incomplete" : "completed");

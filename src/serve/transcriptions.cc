@@ -93,6 +93,12 @@ AddRequest to_request(const ModelInfo& model, const TranscriptionRequest& form, 
   return request;
 }
 
+// The sound is the one thing of the prompt that can be wrong.
+Status about_file(const Status& status) {
+  const bool is_sound = status.param().starts_with("messages");
+  return is_sound ? Status(status).with_param("file") : status;
+}
+
 // The length of the sound, in seconds.
 Result<double> duration(const std::vector<std::byte>& file) {
   constexpr int32_t kRate = 8000;  // Hz; enough to count
@@ -122,7 +128,7 @@ void handle_transcriptions(const Services& services, HttpRequest http, HttpReply
           stream->send(event + "}");
         },
         [stream](const Status& status, const Answer& answer) {
-          if (!status.ok()) return stream->fail(status);
+          if (!status.ok()) return stream->fail(about_file(status));
           std::string event = R"({"type":"transcript.text.done","text":)";
           append_json_string(event, answer.text);
           stream->send(event + "}");
@@ -141,7 +147,7 @@ void handle_transcriptions(const Services& services, HttpRequest http, HttpReply
         services, nullptr,
         [reply, duration_s, temperature, format = form->format, language = form->language,
          &model = services.model](const Status& status, const Answer& answer) {
-          if (!status.ok()) return reply->send(error_response(status));
+          if (!status.ok()) return reply->send(error_response(about_file(status)));
           Usage usage;
           usage.add(answer, model);
           reply->send(

@@ -88,9 +88,13 @@ Result<MediaProcessor> MediaProcessor::create(const PreprocessorConfig& settings
 
 Result<PromptMedia> MediaProcessor::features(const ChatPrompt& prompt) const {
   std::vector<const MediaItem*> parts;
-  for (const ChatMessage& message : prompt.messages) {
-    for (const ContentPart& part : message.content) {
-      if (part.media) parts.push_back(&*part.media);
+  std::vector<std::string> paths;
+  for (size_t m = 0; m < prompt.messages.size(); ++m) {
+    const std::vector<ContentPart>& content = prompt.messages[m].content;
+    for (size_t c = 0; c < content.size(); ++c) {
+      if (!content[c].media) continue;
+      parts.push_back(&*content[c].media);
+      paths.push_back(fmt::format("messages[{}].content[{}]", m, c));
     }
   }
   std::vector<std::vector<MediaInput>> made(parts.size());
@@ -107,7 +111,7 @@ Result<PromptMedia> MediaProcessor::features(const ChatPrompt& prompt) const {
     if (!errors[i].ok()) {
       return Status(errors[i].code(), fmt::format("{} {}: {}.", kind_name(parts[i]->kind), number,
                                                   errors[i].message()))
-          .with_param("messages");
+          .with_param(paths[i]);
     }
     for (MediaInput& item : made[i]) media.items.push_back(std::move(item));
   }
