@@ -28,6 +28,12 @@ void Answer::add(const StageMetricsMessage& message) {
   replicas[message.stage_id] = message.replica_id;
 }
 
+Status check_not_empty(const Answer& answer) {
+  const bool by_model = answer.finish_reason == FinishReason::kStop && answer.stop_reason.empty();
+  if (!answer.text.empty() || !by_model) return {};
+  return internal_error("The model ended its answer before its first word.");
+}
+
 void Usage::add(const Answer& answer, const ModelInfo& model) {
   for (const auto& [stage, metrics] : answer.stages) {
     if (stage == model.text_stage()) {

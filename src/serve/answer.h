@@ -30,6 +30,10 @@ struct Answer {
   void add(const StageMetricsMessage& message);
 };
 
+// An error when the model has ended an answer without a word. Not when the client has ended it, by
+// a stop string or token of his or by a limit.
+Status check_not_empty(const Answer& answer);
+
 struct Usage {
   int64_t prompt_tokens = 0;
   int64_t cached_tokens = 0;

@@ -46,7 +46,7 @@ class ChatRun : public std::enable_shared_from_this<ChatRun> {
   }
 
   void output(int32_t index, const OutputMessage& message) {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     const StageOutputDelta& delta = message.output;
     services_.metrics.count_tokens(static_cast<int64_t>(delta.token_ids.size()));
     if (delta.audio.sample_rate > 0) {
@@ -56,8 +56,12 @@ class ChatRun : public std::enable_shared_from_this<ChatRun> {
     answers_[index].add(message, /*keep_samples=*/!chat_.stream);
     if (failed_) return;
     on_delta(index, message);
-    if (message.finished) return end_choice(index);
-    on_stage_news(index, message.stage_id);
+    if (!message.finished) return on_stage_news(index, message.stage_id);
+    if (const Status said = check_said(); !said.ok()) {
+      lock.unlock();
+      return error(index, said);
+    }
+    end_choice(index);
   }
   void stage_metrics(int32_t index, const StageMetricsMessage& message) {
     const std::lock_guard lock(mutex_);
@@ -100,6 +104,13 @@ class ChatRun : public std::enable_shared_from_this<ChatRun> {
   std::vector<Answer> answers_;
 
  private:
+  // With the last choice. What goes on with a message may find that it was whole.
+  Status check_said() const {
+    const auto& prompt = std::get<ChatPrompt>(chat_.request.prompt);
+    if (open_ > 1 || prompt.continue_final_message) return {};
+    const auto said = [](const Answer& answer) { return check_not_empty(answer).ok(); };
+    return std::ranges::any_of(answers_, said) ? Status() : check_not_empty(answers_.front());
+  }
   void end_choice(int32_t index) {
     Answer& answer = answers_[index];
     services_.metrics.count(answer, finish_reason_text(answer.finish_reason));
@@ -218,6 +229,7 @@ class StreamedChat final : public ChatRun {
                           id_, created_);
     append_json_string(prefix_, chat_.model);
     prefix_ += R"(,"choices":[)";
+    tail_ = chat_.include_usage ? R"(],"usage":null)" : "]";
     opened_.resize(static_cast<size_t>(chat_.n), false);
   }
 
@@ -236,12 +248,9 @@ class StreamedChat final : public ChatRun {
     std::string event = prefix_;
     fmt::format_to(std::back_inserter(event), R"({{"index":{},"delta":{{)", index);
     event.append(delta).append("}");
-    if (rest.empty()) {
-      event.append(R"(,"logprobs":null,"finish_reason":null}]})");
-    } else {
-      event.append(rest).append("}]}");
-    }
-    stream_->send(event);
+    event.append(rest.empty() ? kNothingMore : rest).append("}").append(tail_);
+    if (chat_.vllm_audio_delta) event.append(R"(,"modality":"text")");
+    stream_->send(event + "}");
   }
 
   void open_choice(int32_t index) {
@@ -281,36 +290,41 @@ class StreamedChat final : public ChatRun {
   }
 
   void send_audio(int32_t index, const AudioChunk& audio) {
-    const std::string pcm = pcm16(audio.samples);
     std::string base64;
-    append_base64(base64, std::as_bytes(std::span(pcm)));
     if (chat_.vllm_audio_delta) {
-      // vLLM-Omni puts the sound where the text goes and marks the chunk.
+      // vLLM-Omni puts the sound where the text goes, each piece a WAV file, and marks the chunk.
+      const auto wav = encode_audio(AudioFormat::kWav, audio.sample_rate, audio.samples);
+      if (!wav) return;  // the format always fits
+      append_base64(base64, std::as_bytes(std::span(*wav)));
       std::string event = prefix_;
-      fmt::format_to(
-          std::back_inserter(event),
-          R"({{"index":{},"delta":{{"content":"{}"}},"logprobs":null,"finish_reason":null}}],)"
-          R"("modality":"audio","sample_rate":{}}})",
-          index, base64, audio.sample_rate);
+      fmt::format_to(std::back_inserter(event),
+                     R"({{"index":{},"delta":{{"content":"{}"}}{}}}{},"modality":"audio"}})", index,
+                     base64, kNothingMore, tail_);
       stream_->send(event);
       return;
     }
+    const std::string pcm = pcm16(audio.samples);
+    append_base64(base64, std::as_bytes(std::span(pcm)));
     send_delta(index, fmt::format(R"("audio":{{"id":"{}","data":"{}"}})", audio_id(index), base64));
   }
 
   void on_choice_end(int32_t index) override {
     open_choice(index);
     const Answer& answer = answers_[index];
-    send_delta(index, "",
-               fmt::format(R"(,"logprobs":null,"finish_reason":"{}")",
-                           finish_reason_text(answer.finish_reason)));
+    std::string rest = fmt::format(R"(,"logprobs":null,"finish_reason":"{}")",
+                                   finish_reason_text(answer.finish_reason));
+    if (!answer.stop_reason.empty()) {
+      rest += R"(,"stop_reason":)";
+      append_json_string(rest, answer.stop_reason);
+    }
+    send_delta(index, "", rest);
   }
 
   // As at the end, the timeline is the first choice's.
   void on_stage_news(int32_t index, int32_t stage) override {
     if (!chat_.live_stage_metrics || index != 0) return;
     if (!pace_.is_due(stage, Clock::steady().now())) return;
-    stream_->send(prefix_ + R"(],"stage_metrics":)" +
+    stream_->send(prefix_ + tail_ + R"(,"stage_metrics":)" +
                   json::serialize(stage_metrics_json(answers_.front(), services_.model)) + "}");
   }
 
@@ -330,7 +344,9 @@ class StreamedChat final : public ChatRun {
 
   void on_failure(const Status& status) override { stream_->fail(status); }
 
-  std::string prefix_;
+  static constexpr std::string_view kNothingMore = R"(,"logprobs":null,"finish_reason":null)";
+  std::string prefix_;  // of every chunk, and what follows its choices
+  std::string tail_;
   std::vector<bool> opened_;
   StageMetricsPace pace_;
   std::shared_ptr<EventStream> stream_;

@@ -214,7 +214,8 @@ class ResponseRun : public std::enable_shared_from_this<ResponseRun> {
               {"logprobs", json::array()}}));
   }
 
-  void done(const Status& status, const Answer& answer) {
+  void done(const Status& ended, const Answer& answer) {
+    const Status status = ended.ok() ? check_not_empty(answer) : ended;
     if (!status.ok()) {
       const Status error = about_field(status, "input", request_.before);
       if (stream_) return stream_->fail(error);

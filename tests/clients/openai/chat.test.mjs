@@ -74,6 +74,27 @@ test('streams the same words, piece by piece', async () => {
   assert.equal(new Set(chunks.map((chunk) => chunk.id)).size, 1);
   assert.deepEqual(chunks.at(-1).choices, []);
   assert.ok(chunks.at(-1).usage.completion_tokens > 3);
+  assert.ok(chunks.slice(0, -1).every((chunk) => chunk.usage === null), 'usage is null until it is known');
+});
+
+test('an answer without a word is an error, unless the client asked for it', async () => {
+  const { tokens } = await client.post('/../tokenize', { body: { prompt: '<|im_end|>' } });
+  assert.equal(tokens.length, 1);
+  const request = { model: 'nano', messages: CAPITAL, temperature: 0, logit_bias: { [tokens[0]]: 100 } };
+  const empty = await failure(client.chat.completions.create(request));
+  assert.equal(empty.status, 500);
+  assert.match(empty.message, /before its first word/);
+  await assert.rejects(async () => collect(await client.chat.completions.create({ ...request, stream: true })), /before its first word/);
+  const response = await failure(client.responses.create({ model: 'nano', input: 'Hello', ...{ logit_bias: request.logit_bias } }));
+  assert.equal(response.status, 500);
+  const stopped = await client.chat.completions.create({ model: 'nano', messages: CAPITAL, temperature: 0, stop: PARIS.slice(0, 3) });
+  assert.equal(stopped.choices[0].message.content, '');
+  assert.equal(stopped.choices[0].stop_reason, PARIS.slice(0, 3));
+  const chunks = await collect(
+    await client.chat.completions.create({ model: 'nano', messages: CAPITAL, temperature: 0, stop: 'Paris', stream: true }),
+  );
+  assert.equal(chunks.at(-1).choices[0].finish_reason, 'stop');
+  assert.equal(chunks.at(-1).choices[0].stop_reason, 'Paris');
 });
 
 test("works with the client's stream helper", async () => {
@@ -113,6 +134,18 @@ test('speaks: a stream of 16-bit samples equals the file', async () => {
   const whole = await client.chat.completions.create({ ...request, audio: { voice: 'hugo', format: 'wav' } });
   const file = readWav(Buffer.from(whole.choices[0].message.audio.data, 'base64'));
   assert.deepEqual(pcm16(streamed), file.samples);
+});
+
+test("streams as vLLM-Omni does, where it is asked to", async () => {
+  const request = { model: 'nano', messages: CAPITAL, temperature: 0, seed: 7, modalities: ['text', 'audio'], audio: { voice: 'nora' }, stream: true };
+  const chunks = await collect(await client.chat.completions.create({ ...request, audio_delta_format: 'vllm' }));
+  const of = (modality) => chunks.filter((chunk) => chunk.modality === modality).map((chunk) => chunk.choices[0].delta.content ?? '');
+  assert.equal(of('text').join(''), PARIS);
+  const sounds = of('audio').map((content) => readWav(Buffer.from(content, 'base64')));
+  assert.ok(sounds.length > 1 && sounds.every((sound) => sound.rate === 24000));
+  const plain = await collect(await client.chat.completions.create({ ...request, audio: { voice: 'nora', format: 'pcm16' } }));
+  const samples = plain.reduce((sum, chunk) => sum + Buffer.from(chunk.choices[0]?.delta?.audio?.data ?? '', 'base64').length / 2, 0);
+  assert.equal(sounds.reduce((sum, sound) => sum + sound.samples.length, 0), samples);
 });
 
 test('goes on from a spoken answer by its id', async () => {
