@@ -62,7 +62,13 @@ std::string finish_reason_text(FinishReason reason) {
 
 namespace {
 
-double submission(const Answer& answer) {
+json::value seconds_or_null(double seconds) {
+  return seconds < 0 ? json::value(nullptr) : json::value(seconds);
+}
+
+}  // namespace
+
+double submission_s(const Answer& answer) {
   double first = 0;
   for (const auto& [stage, metrics] : answer.stages) {
     if (metrics.submitted_s > 0 && (first == 0 || metrics.submitted_s < first)) {
@@ -72,15 +78,9 @@ double submission(const Answer& answer) {
   return first;
 }
 
-json::value seconds_or_null(double seconds) {
-  return seconds < 0 ? json::value(nullptr) : json::value(seconds);
-}
-
-}  // namespace
-
 Latencies latencies(const Answer& answer, const ModelInfo& model) {
   Latencies out;
-  const double begin = submission(answer);
+  const double begin = submission_s(answer);
   for (const auto& [stage, metrics] : answer.stages) {
     out.total_s = std::max(out.total_s, metrics.finished_s - begin);
     if (stage == model.text_stage() && metrics.first_output_s > 0) {
@@ -99,7 +99,7 @@ Latencies latencies(const Answer& answer, const ModelInfo& model) {
 
 json::object stage_metrics_json(const Answer& answer, const ModelInfo& model) {
   const Latencies times = latencies(answer, model);
-  const double begin = submission(answer);
+  const double begin = submission_s(answer);
   const auto since = [&](double at) { return at > 0 ? at - begin : 0.0; };
   json::array stages;
   for (const auto& [stage, m] : answer.stages) {

@@ -10,6 +10,7 @@
 
 #include "tutti/output.h"
 
+#include "base/clock.h"
 #include "serve/model_info.h"
 
 namespace tutti::serve {
@@ -24,6 +25,7 @@ struct Answer {
   std::string stop_reason;
   std::map<int32_t, StageMetrics> stages;  // the latest of each stage
   std::map<int32_t, int32_t> replicas;
+  TimePoint last_tokens_at{};  // when tokens came last; for Metrics
 
   // `keep_samples` false: they have been passed on already.
   void add(const OutputMessage& message, bool keep_samples);
@@ -50,6 +52,9 @@ std::string finish_reason_text(FinishReason reason);
 // The timeline of one request, times relative to its submission: `return_stage_metrics`. While the
 // answer comes, what has not happened yet is 0, and the real-time factor null.
 boost::json::object stage_metrics_json(const Answer& answer, const ModelInfo& model);
+
+// When it was submitted, on the clock of StageMetrics; 0: not yet.
+double submission_s(const Answer& answer);
 
 // Seconds from submission to the first token, first audible sound, end; negative: none.
 struct Latencies {

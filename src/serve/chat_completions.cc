@@ -47,12 +47,7 @@ class ChatRun : public std::enable_shared_from_this<ChatRun> {
 
   void output(int32_t index, const OutputMessage& message) {
     std::unique_lock lock(mutex_);
-    const StageOutputDelta& delta = message.output;
-    services_.metrics.count_tokens(static_cast<int64_t>(delta.token_ids.size()));
-    if (delta.audio.sample_rate > 0) {
-      services_.metrics.count_audio(static_cast<double>(delta.audio.samples.size()) /
-                                    delta.audio.sample_rate);
-    }
+    services_.metrics.count_output(message, answers_[index]);
     answers_[index].add(message, /*keep_samples=*/!chat_.stream);
     if (failed_) return;
     on_delta(index, message);

@@ -18,11 +18,8 @@ class Metrics {
 
   // A request has ended; `outcome`: "stop", "length", "abort", "error".
   void count(const Answer& answer, const std::string& outcome);
-  // A stream produced tokens or sound; for rates while requests run.
-  void count_tokens(int64_t tokens);
-  void count_audio(double seconds);
-  // An answer of HTTP was sent.
-  void count_http(int status);
+  // The request of this answer has produced tokens or sound; for rates while requests run.
+  void count_output(const OutputMessage& message, Answer& answer);
   // Prometheus text format.
   std::string text() const;
 

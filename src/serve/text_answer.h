@@ -23,11 +23,7 @@ class TextAnswer final : public RequestSink {
         keep_samples_(keep_samples) {}
 
   void on_output(const OutputMessage& message) override {
-    const AudioChunk& audio = message.output.audio;
-    services_.metrics.count_tokens(static_cast<int64_t>(message.output.token_ids.size()));
-    if (audio.sample_rate > 0) {
-      services_.metrics.count_audio(static_cast<double>(audio.samples.size()) / audio.sample_rate);
-    }
+    services_.metrics.count_output(message, answer_);
     answer_.add(message, keep_samples_);
     if (delta_) delta_(message);
     if (message.finished) {

@@ -11,6 +11,7 @@ namespace tutti::testing {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 const std::string kChat = "/v1/chat/completions";
@@ -189,6 +190,48 @@ TEST(Serve, OneErrorSchemaWithTheFieldsPath) {
   }
   // Nothing of that has hurt it.
   EXPECT_THAT(ask(server, http_request("GET", "/health")), HasSubstr(R"("status":"ready")"));
+}
+
+// vLLM's names, which dashboards have, and what each stage and replica did.
+TEST(Serve, MetricsTellOfRequestsStagesAndQueues) {
+  const ServerProcess server;
+  const std::string json = "Content-Type: application/json\r\n";
+  ASSERT_THAT(ask(server, http_request("POST", kChat,
+                                       R"({"messages":[{"role":"user","content":"Hello"}],)"
+                                       R"("temperature":0,"modalities":["text","audio"]})",
+                                       json)),
+              StartsWith("HTTP/1.1 200"));
+  const std::string text = ask(server, http_request("GET", "/metrics"));
+  for (const char* name :
+       {"vllm:time_to_first_token_seconds", "vllm:request_time_per_output_token_seconds",
+        "vllm:time_per_output_token_seconds", "vllm:e2e_request_latency_seconds",
+        "vllm:request_queue_time_seconds", "vllm:request_prompt_tokens",
+        "vllm:request_generation_tokens", "tutti:time_to_first_audio_seconds",
+        "tutti:real_time_factor"}) {
+    EXPECT_THAT(text, HasSubstr(std::string(name) + "_count{model_name=\"nano\"} 1\n"));
+  }
+  EXPECT_THAT(text, HasSubstr("vllm:inter_token_latency_seconds_count"));
+  constexpr const char* kThinker = R"(model_stage="thinker",replica="0",stage="0")";
+  constexpr const char* kVocoder = R"(model_stage="code2wav",replica="0",stage="2")";
+  const auto of = [](const char* name, const char* stage) {
+    return std::string(name) + "{model_name=\"nano\"," + stage + "}";
+  };
+  for (const char* stage : {kThinker, R"(model_stage="talker",replica="0",stage="1")", kVocoder}) {
+    for (const char* name :
+         {"tutti:stage_queue_seconds_count", "tutti:stage_compute_seconds_count",
+          "tutti:stage_transfer_seconds_count", "tutti:stage_time_to_first_output_seconds_count"}) {
+      EXPECT_THAT(text, HasSubstr(of(name, stage) + " 1\n"));
+    }
+  }
+  EXPECT_THAT(text, HasSubstr(of("tutti:stage_real_time_factor_count", kVocoder) + " 1\n"));
+  EXPECT_THAT(text,
+              HasSubstr(of("tutti:stage_time_to_first_audio_seconds_count", kVocoder) + " 1"));
+  EXPECT_THAT(text, HasSubstr(of("tutti:stage_underrun_seconds_total", kVocoder)));
+  EXPECT_THAT(text, Not(HasSubstr(of("tutti:stage_real_time_factor_count", kThinker))));
+  EXPECT_THAT(text, HasSubstr("vllm:prefix_cache_queries_total{model_name=\"nano\""));
+  EXPECT_THAT(text, HasSubstr("vllm:kv_cache_usage_perc{model_name=\"nano\""));
+  EXPECT_THAT(text, HasSubstr(R"(tutti:queue_high_water{queue="request_queue"} 1)"));
+  EXPECT_THAT(text, HasSubstr(R"(tutti:queue_capacity{queue="output_queue"})"));
 }
 
 // Issue 4: it said ready while everything slept.
