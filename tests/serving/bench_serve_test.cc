@@ -231,8 +231,10 @@ TEST(BenchServeFlags, WrongOnesAreOneSentence) {
   };
   const std::vector<Case> cases{
       {{"--request-rate", "0"}, 2, "no rate above 0"},
-      {{"--num-prompts", "0"}, 2, "--num-prompts"},
-      {{"--burstiness", "0"}, 2, "--burstiness"},
+      {{"--num-prompts", "0"}, 2, "'0' is not allowed; allowed is an integer from 1 to 10000000"},
+      {{"--burstiness", "0"}, 2, "'0' is not allowed; allowed is a number from 0.01 to 1000"},
+      {{"--max-concurrency", "-1"}, 2, "allowed is an integer from 0 to 1000000"},
+      {{"--seed", "x"}, 2, "--seed: 'x' is not allowed"},
       {{"--goodput", "ttft:100", "itl:20"}, 2, "--goodput has 'itl:20'; it must be ttft:MS"},
       {{"--goodput", "ttfa:100"}, 2, "answers of openai-chat have no speech"},
       {{"--save-result", "--result-dir", bad_line + "/results"}, 1, "cannot be made"},

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "process.h"
 #include "socket_client.h"
 #include "websocket_client.h"
 
@@ -131,6 +132,22 @@ TEST(ServeShutdown, WhatIsNotDoneInTimeFails) {
   EXPECT_TRUE(rest.find("event: error\n") != std::string::npos) << rest.size() << " bytes";
   EXPECT_TRUE(rest.find("[DONE]") == std::string::npos);
   EXPECT_THAT(whole.read_all(), StartsWith("HTTP/1.1 503"));
+}
+
+TEST(ServeLimits, WrongNumbersOfFlagsAreOneSentence) {
+  const std::vector<std::vector<std::string>> cases{
+      {"--port", "abc", "an integer from 0 to 65535"},
+      {"--port", "70000", "an integer from 0 to 65535"},
+      {"--http-threads", "0", "an integer from 1 to 64"},
+      {"--max-body-mb", "1.5", "an integer from 1 to 4096"},
+      {"--grace", "-1", "a number from 0 to 3600"},
+      {"--header-timeout", "soon", "a number from 0.1 to 3600"}};
+  for (const auto& flag : cases) {
+    const ProcessResult wrong = run_process({TUTTI_BINARY, "serve", "nano", flag[0], flag[1]});
+    EXPECT_EQ(wrong.exit_code, 2) << flag[0];
+    EXPECT_EQ(wrong.err, "error: " + flag[0] + ": '" + flag[1] + "' is not allowed; allowed is " +
+                             flag[2] + "\n");
+  }
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "apps/tutti/bench_flags.h"
 
+#include <limits>
+
 #include "apps/bench_serve/load_options.h"
 #include "apps/tutti/flag_checks.h"
 
@@ -14,7 +16,10 @@ void add_bench_target(CLI::App& command, BenchServeFlags& flags) {
   command.add_option("--host", flags.host, "Host of the server")
       ->capture_default_str()
       ->group(group);
-  command.add_option("--port", flags.port, "Its port")->capture_default_str()->group(group);
+  command.add_option("--port", flags.port, "Its port")
+      ->check(integer_between(1, 65535))
+      ->capture_default_str()
+      ->group(group);
   std::vector<std::string> backends;
   for (const bench::BackendInfo& info : bench::kBackends) backends.emplace_back(info.name);
   command
@@ -44,7 +49,7 @@ void add_bench_target(CLI::App& command, BenchServeFlags& flags) {
 void add_bench_load(CLI::App& command, BenchServeFlags& flags) {
   const std::string group = "Load";
   command.add_option("--num-prompts", flags.num_prompts, "Requests to send")
-      ->check(CLI::Range(int64_t{1}, int64_t{10'000'000}))
+      ->check(integer_between(1, 10'000'000))
       ->capture_default_str()
       ->group(group);
   command
@@ -61,14 +66,15 @@ void add_bench_load(CLI::App& command, BenchServeFlags& flags) {
       .add_option("--burstiness", flags.burstiness,
                   "Shape of the gamma distribution of gaps: 1 is a Poisson process, less is more "
                   "bursty, more is more even")
-      ->check(CLI::Range(0.01, 1000.0))
+      ->check(number_between(0.01, 1000))
       ->capture_default_str()
       ->group(group);
   command.add_option("--max-concurrency", flags.max_concurrency, "Most at once; 0: no bound")
-      ->check(CLI::NonNegativeNumber)
+      ->check(integer_between(0, 1'000'000))
       ->capture_default_str()
       ->group(group);
   command.add_option("--seed", flags.seed, "Same seed, same arrivals")
+      ->check(integer_between(0, std::numeric_limits<int64_t>::max()))
       ->capture_default_str()
       ->group(group);
   command
@@ -76,7 +82,7 @@ void add_bench_load(CLI::App& command, BenchServeFlags& flags) {
                   "JSONL of prompts (docs/bench.md); default: built-in ones")
       ->group(group);
   command.add_option("--output-len", flags.output_len, "Most tokens of an answer")
-      ->check(CLI::PositiveNumber)
+      ->check(integer_between(1, 1'000'000))
       ->group(group);
   command.add_flag("--ignore-eos", flags.ignore_eos, "Go on to --output-len (vLLM, Tutti)")
       ->group(group);
@@ -103,7 +109,7 @@ void add_bench(CLI::App& app, BenchServeFlags& flags) {
       ->group(group);
   command.add_option("--metric-percentiles", flags.percentiles, "Percentiles of the table")
       ->delimiter(',')
-      ->check(CLI::Range(0.0, 100.0))
+      ->check(number_between(0, 100))
       ->capture_default_str()
       ->group(group);
   command.add_flag("--save-result", flags.save_result, "Write the figures as JSON")->group(group);

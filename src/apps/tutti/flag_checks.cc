@@ -29,6 +29,15 @@ FlagCheck integer_between(int64_t low, int64_t high) {
   };
 }
 
+FlagCheck number_between(double low, double high) {
+  return [low, high](const std::string& text) {
+    return is_number(text, low, high)
+               ? std::string()
+               : fmt::format("'{}' is not allowed; allowed is a number from {} to {}", text, low,
+                             high);
+  };
+}
+
 FlagCheck seconds_above_0() {
   return [](const std::string& text) {
     constexpr double kMost = 1e9;

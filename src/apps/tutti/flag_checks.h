@@ -12,6 +12,7 @@ namespace tutti::cli {
 using FlagCheck = std::function<std::string(const std::string&)>;
 
 FlagCheck integer_between(int64_t low, int64_t high);
+FlagCheck number_between(double low, double high);
 FlagCheck seconds_above_0();
 // That the text is a number of the sampling parameter's type; ranges are checked with all of them.
 FlagCheck sampling_number(const char* name);
