@@ -17,6 +17,30 @@ ModelInfo::ModelInfo(AsyncOmniEngine& engine, std::vector<std::string> served_na
     if (stage.final_output_type == "text") text_stage_ = s;
     if (stage.final_output_type == "audio") audio_stage_ = s;
   }
+  for (const std::string& voice : engine_.voices()) voices_[ascii_lower(voice)] = voice;
+}
+
+Status ModelInfo::set_voice_aliases(std::map<std::string, std::string> aliases) {
+  for (const auto& [alias, name] : aliases) {
+    const std::optional<std::string> known = voice(name);
+    if (!known) {
+      return invalid_argument(fmt::format("--voice-alias is '{}={}'; this model has: {}.", alias,
+                                          name, join(engine_.voices())))
+          .with_param("voice-alias");
+    }
+    if (!voices_.emplace(ascii_lower(alias), *known).second) {
+      return invalid_argument(
+                 fmt::format("--voice-alias is '{}={}'; there is a voice '{}' already.", alias,
+                             name, alias))
+          .with_param("voice-alias");
+    }
+  }
+  return {};
+}
+
+std::optional<std::string> ModelInfo::voice(std::string_view name) const {
+  const auto found = voices_.find(ascii_lower(name));
+  return found == voices_.end() ? std::nullopt : std::optional(found->second);
 }
 
 bool ModelInfo::is_own_name(std::string_view model) const {

@@ -3,6 +3,7 @@
 // Thread: any.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,11 @@ class ModelInfo {
     const InputProcessor* processor = engine_.input_processor();
     return processor ? processor->token_text(id) : std::string();
   }
+  // Other names of voices, that clients know: "alloy" -> "hugo". Before the first client. Error: a
+  // voice that the model has not, or a name that one of its voices has.
+  Status set_voice_aliases(std::map<std::string, std::string> aliases);
+  // The voice of that name or alias, whatever the case of its letters; none when there is none.
+  std::optional<std::string> voice(std::string_view name) const;
   // Error 404 when neither the model nor an adapter of it is served by this name; lists what is.
   Status check_model(std::string_view model) const;
   // The adapter that requests of this name go through; none for the model itself.
@@ -42,6 +48,7 @@ class ModelInfo {
   AsyncOmniEngine& engine_;
   mutable Adapters adapters_;
   const std::vector<std::string> names_;
+  std::map<std::string, std::string, std::less<>> voices_;  // by name in lower case
   int32_t text_stage_ = -1;
   int32_t audio_stage_ = -1;
   const int64_t created_;

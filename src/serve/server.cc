@@ -42,6 +42,7 @@ class ServerImpl final : public OpenAiServer {
   ~ServerImpl() override { stop(0); }
 
   Status open() {
+    TUTTI_RETURN_IF_ERROR(model_.set_voice_aliases(options_.voice_aliases));
     TUTTI_ASSIGN_OR_RETURN(http_, HttpServer::start(router_, options_.http));
     return {};
   }
@@ -98,7 +99,7 @@ class ServerImpl final : public OpenAiServer {
 
   const ServerOptions options_;
   AsyncOmniEngine& engine_;
-  const ModelInfo model_;
+  ModelInfo model_;
   Metrics metrics_;
   StreamRegistry streams_;
   Transcripts transcripts_;

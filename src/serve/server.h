@@ -3,6 +3,7 @@
 // Thread: create, stop by the owner. Ownership: borrows the engine, owns everything else.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,9 +19,10 @@ struct ServerOptions {
   std::vector<std::string> served_names;  // of the model; empty: the model as given
   std::vector<std::string> api_keys;
   std::vector<std::string> cors_origins;
-  std::vector<LoraRequest> adapters;             // that clients may ask for as models
-  std::vector<std::string> adapter_directories;  // below which they may load further ones
-  double stream_grace_s = 30;                    // how long a resumable stream waits for its client
+  std::map<std::string, std::string> voice_aliases;  // other names of voices
+  std::vector<LoraRequest> adapters;                 // that clients may ask for as models
+  std::vector<std::string> adapter_directories;      // below which they may load further ones
+  double stream_grace_s = 30;  // how long a resumable stream waits for its client
   // A person's long turn is taken in by windows of this length while he speaks, and the
   // conversation when he begins; 0: everything at the turn's end.
   double realtime_window_s = 8;

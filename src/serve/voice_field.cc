@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "base/strings.h"
 #include "serve/api_error.h"
 
@@ -23,13 +21,9 @@ std::optional<std::string> read_voice(Fields& fields, const ModelInfo& model) {
     voice = fields.string("voice");
   }
   if (!fields.ok() || !voice) return std::nullopt;
-  const std::vector<std::string>& known = model.engine().voices();
-  const auto same = [&](const std::string& name) {
-    return ascii_lower(name) == ascii_lower(*voice);
-  };
-  if (std::any_of(known.begin(), known.end(), same)) return voice;
+  if (auto known = model.voice(*voice)) return known;
   fields.fail("voice", fmt::format("`{}` is '{}'; this model has: {}.", path, printable(*voice),
-                                   join(known)));
+                                   join(model.engine().voices())));
   return std::nullopt;
 }
 

@@ -9,8 +9,8 @@
 
 namespace tutti::serve {
 
-// None when it is missing or wrong (which sets the error); a voice that the model has, whatever the
-// case of its letters.
+// None when it is missing or wrong (which sets the error); a voice of the model, also by
+// another name that the operator gave it, whatever the case of its letters.
 std::optional<std::string> read_voice(Fields& fields, const ModelInfo& model);
 
 }  // namespace tutti::serve

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "process.h"
 #include "socket_client.h"
 
 namespace tutti::testing {
@@ -32,6 +33,33 @@ std::vector<std::string> endless(std::vector<std::string> flags = {}) {
 std::string speech(const std::string& more = "") {
   return http_request("POST", "/v1/audio/speech",
                       R"({"input":"Hello","response_format":"pcm","seed":1)" + more + "}");
+}
+
+TEST(ServeSpeech, AnAliasIsAVoice) {
+  const ServerProcess server({"--voice-alias", "alloy=nora", "--voice-alias", "echo=Hugo"});
+  const auto speak = [&](const std::string& voice) {
+    return ask(server, http_request("POST", "/v1/audio/speech",
+                                    R"({"input":"The boat is late.","seed":1,)"
+                                    R"("response_format":"pcm","voice":")" +
+                                        voice + "\"}",
+                                    "Content-Type: application/json\r\n"));
+  };
+  const auto sound = [&](const std::string& voice) {
+    const std::string answer = speak(voice);
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 200")) << voice;
+    return answer.substr(answer.find("\r\n\r\n"));
+  };
+  EXPECT_EQ(sound("Alloy").size(), sound("Nora").size());
+  EXPECT_NE(sound("alloy").size(), sound("echo").size());
+  EXPECT_THAT(speak("shimmer"), HasSubstr("this model has: Hugo, Nora."));
+  const auto wrong = [](const std::string& alias) {
+    return run_process(
+        {TUTTI_BINARY, "serve", "nano", "--port", "0", "--quiet", "--voice-alias", alias});
+  };
+  EXPECT_THAT(wrong("alloy=zed").err, HasSubstr("'alloy=zed'; this model has: Hugo, Nora."));
+  EXPECT_THAT(wrong("hugo=Nora").err, HasSubstr("there is a voice 'hugo' already."));
+  EXPECT_THAT(wrong("alloy").err, HasSubstr("must be ALIAS=VOICE"));
+  EXPECT_EQ(wrong("alloy").exit_code, 2);
 }
 
 TEST(ServeSpeech, AWholeBodyHasItsEnd) {

@@ -79,8 +79,9 @@ struct ServeFlags : CommonFlags {
   double keep_alive_timeout_s = 75;
   double stream_grace_s = 30;
   double realtime_window_s = 8;
-  double grace_s = 10;                    // for live requests when the server is asked to end
-  std::vector<std::string> lora_modules;  // NAME=DIRECTORY
+  double grace_s = 10;                     // for live requests when the server is asked to end
+  std::vector<std::string> voice_aliases;  // ALIAS=VOICE
+  std::vector<std::string> lora_modules;   // NAME=DIRECTORY
   std::vector<std::string> allowed_lora_paths;
   std::vector<std::string> served_names;
   std::vector<std::string> api_keys;

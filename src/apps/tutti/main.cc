@@ -192,7 +192,10 @@ void add_serve(CLI::App& app, ServeFlags& flags) {
   command.add_option("--host", flags.host, "Address to listen on; 0.0.0.0: all")
       ->capture_default_str()
       ->group(group);
-  command.add_option("--port", flags.port, "0: any free one")->capture_default_str()->group(group);
+  command.add_option("--port", flags.port, "0: any free one")
+      ->check(integer_between(0, 65535))
+      ->capture_default_str()
+      ->group(group);
   command.add_option("--served-model-name", flags.served_names, "What clients may call the model")
       ->delimiter(',')
       ->group(group);
@@ -205,10 +208,13 @@ void add_serve(CLI::App& app, ServeFlags& flags) {
       ->group(group);
   command.add_option("--tls-key", flags.tls_key, "PEM file with its key")->group(group);
   const auto number = [&](const char* name, auto& value, const char* help, auto low, auto high) {
-    command.add_option(name, value, help)
-        ->check(CLI::Range(low, high))
-        ->capture_default_str()
-        ->group(group);
+    FlagCheck check;
+    if constexpr (std::is_integral_v<decltype(low)>) {
+      check = integer_between(low, high);
+    } else {
+      check = number_between(low, high);
+    }
+    command.add_option(name, value, help)->check(check)->capture_default_str()->group(group);
   };
   number("--http-threads", flags.http_threads, "Threads for connections", 1, 64);
   number("--max-connections", flags.max_connections, "Connections at once", 1, 1 << 20);
@@ -228,6 +234,11 @@ void add_serve(CLI::App& app, ServeFlags& flags) {
   number("--realtime-window", flags.realtime_window_s,
          "Seconds of a long spoken turn that are taken in at once; 0: all at its end", 0.0, 60.0);
   number("--grace", flags.grace_s, "Seconds that live requests get at the end", 0.0, 3600.0);
+  command
+      .add_option("--voice-alias", flags.voice_aliases,
+                  "ALIAS=VOICE: another name of a voice, like alloy=Hugo; may be given again")
+      ->delimiter(',')
+      ->group(group);
   command
       .add_option("--lora-modules", flags.lora_modules,
                   "NAME=DIRECTORY: LoRA adapters that clients may ask for as models")

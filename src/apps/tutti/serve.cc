@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <map>
 
 #include "apps/tutti/answer.h"
 #include "apps/tutti/command.h"
@@ -19,16 +20,17 @@ std::string default_name(const std::string& model) {
   return path.filename().string();
 }
 
-Result<std::vector<LoraRequest>> adapters(const std::vector<std::string>& modules) {
-  std::vector<LoraRequest> out;
-  for (const std::string& module : modules) {
-    const size_t equals = module.find('=');
-    if (equals == std::string::npos || equals == 0 || equals + 1 == module.size()) {
-      return invalid_argument(
-                 fmt::format("--lora-modules has '{}'; it must be NAME=DIRECTORY.", module))
-          .with_param("lora-modules");
+// Values like "NAME=DIRECTORY" of a flag.
+Result<std::map<std::string, std::string>> pairs(const char* flag, const char* shape,
+                                                 const std::vector<std::string>& values) {
+  std::map<std::string, std::string> out;
+  for (const std::string& value : values) {
+    const size_t equals = value.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == value.size()) {
+      return invalid_argument(fmt::format("--{} has '{}'; it must be {}.", flag, value, shape))
+          .with_param(flag);
     }
-    out.push_back({.lora_name = module.substr(0, equals), .lora_path = module.substr(equals + 1)});
+    out[value.substr(0, equals)] = value.substr(equals + 1);
   }
   return out;
 }
@@ -77,9 +79,13 @@ serve::ServerOptions server_options(const ServeFlags& flags) {
 int run_serve(const ServeFlags& flags) {
   const InterruptGuard interrupt;
   serve::ServerOptions options = server_options(flags);
-  auto modules = adapters(flags.lora_modules);
+  auto modules = pairs("lora-modules", "NAME=DIRECTORY", flags.lora_modules);
   if (!modules.ok()) return report_error(modules.error());
-  options.adapters = std::move(modules).value();
+  for (const auto& [name, path] : *modules)
+    options.adapters.push_back({.lora_name = name, .lora_path = path});
+  auto aliases = pairs("voice-alias", "ALIAS=VOICE", flags.voice_aliases);
+  if (!aliases.ok()) return report_error(aliases.error());
+  options.voice_aliases = std::move(aliases).value();
   const Status directories = check_directories(flags.allowed_lora_paths);
   if (!directories.ok()) return report_error(directories);
   // Before the model is loaded, which may take long.
