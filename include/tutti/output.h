@@ -53,7 +53,7 @@ struct StageMetrics {
   int64_t output_tokens = 0;  // tokens, frames or samples out
   int64_t preemptions = 0;
   double transfer_s = 0;     // from leaving the upstream stages to being taken here, all chunks
-  double first_audio_s = 0;  // when the first audible sample left the stage; 0: none yet
+  double first_audio_s = 0;  // when the first audible sound had left the stage; 0: none yet
   double audio_s = 0;        // seconds of audio out
   double underrun_s = 0;     // seconds a listener has waited in silence after playback began
 };

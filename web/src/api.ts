@@ -152,7 +152,7 @@ export async function streamChat(options: ChatOptions, handlers: ChatHandlers, s
       const delta = chunk.choices?.[0]?.delta;
       if (delta?.content) handlers.onText(delta.content);
       if (delta?.audio?.data) handlers.onAudio(decodePcm16(delta.audio.data));
-      if (chunk.stage_metrics) handlers.onMetrics(chunk.stage_metrics, chunk.usage !== undefined);
+      if (chunk.stage_metrics) handlers.onMetrics(chunk.stage_metrics, Boolean(chunk.usage));
     }
   } catch (error) {
     if (signal.aborted || error instanceof ApiError) throw error;
