@@ -8,6 +8,7 @@
 #include "serve/answer.h"
 #include "serve/api_error.h"
 #include "serve/api_key.h"
+#include "serve/chat_logprobs.h"
 #include "serve/chat_request.h"
 #include "serve/json_text.h"
 #include "serve/stage_metrics_pace.h"
@@ -17,15 +18,6 @@ namespace tutti::serve {
 namespace json = boost::json;
 
 namespace {
-
-json::object token_json(const ModelInfo& model, int32_t id, float logprob) {
-  const std::string text = model.token_text(id);
-  json::array bytes;
-  for (const char c : text) bytes.push_back(static_cast<unsigned char>(c));
-  // JSON has no infinities: an impossible token is as unlikely as a float can say.
-  const double value = std::isfinite(logprob) ? logprob : -9999.0;
-  return {{"token", valid_utf8(text)}, {"logprob", value}, {"bytes", std::move(bytes)}};
-}
 
 // What all choices of one call share. Sinks come from the gateway's thread, and from the engine's
 // threads when a request is refused.
@@ -348,24 +340,6 @@ class StreamedChat final : public ChatRun {
 };
 
 }  // namespace
-
-json::object chat_logprobs(const ModelInfo& model, std::span<const int32_t> token_ids,
-                           const std::vector<std::vector<TokenLogprob>>& logprobs, int32_t top_n) {
-  json::array content;
-  for (size_t i = 0; i < token_ids.size() && i < logprobs.size(); ++i) {
-    // The engine puts the chosen token first, whatever its rank.
-    std::vector<TokenLogprob> row = logprobs[i];
-    json::object token = token_json(model, token_ids[i], row.front().logprob);
-    std::sort(row.begin(), row.end(), [](auto& a, auto& b) { return a.rank < b.rank; });
-    json::array top;
-    for (const TokenLogprob& entry : row) {
-      if (entry.rank <= top_n) top.push_back(token_json(model, entry.token_id, entry.logprob));
-    }
-    token["top_logprobs"] = std::move(top);
-    content.push_back(std::move(token));
-  }
-  return {{"content", std::move(content)}, {"refusal", nullptr}};
-}
 
 void handle_chat_completions(const Services& services, HttpRequest request, HttpReplyPtr reply) {
   const std::string owner(api_key_of(request));

@@ -5,6 +5,7 @@
 #include "serve/api_error.h"
 #include "serve/fields.h"
 #include "serve/sampling_fields.h"
+#include "serve/tools_field.h"
 #include "serve/voice_field.h"
 
 namespace tutti::serve {
@@ -42,23 +43,6 @@ void read_logprobs(Fields& fields, ChatRequest& chat, SamplingParams& params) {
     fields.fail("top_logprobs", "`top_logprobs` is given; it needs `logprobs: true`.");
   }
   if (chat.logprobs) params.logprobs = static_cast<int32_t>(top.value_or(0));
-}
-
-void read_tools(Fields& fields, ChatPrompt& prompt) {
-  const json::array* tools = fields.objects("tools");
-  const json::value* choice = fields.any("tool_choice");
-  fields.accept({"parallel_tool_calls"});
-  bool use = tools != nullptr && !tools->empty();
-  if (choice) {
-    const std::string_view word = choice->is_string() ? std::string_view(choice->get_string()) : "";
-    if (word != "auto" && word != "none") {
-      return fields.fail("tool_choice",
-                         "`tool_choice` must be 'auto' or 'none'; the answer is the "
-                         "model's own words and cannot be forced into a call.");
-    }
-    use = use && word == "auto";
-  }
-  if (use) prompt.tools_json = json::serialize(*tools);
 }
 
 void read_modalities(Fields& fields, const ModelInfo& model, ChatRequest& chat) {
@@ -172,7 +156,7 @@ Result<ChatRequest> read_chat_request(const ModelInfo& model, const HttpRequest&
   read_logprobs(fields, chat, params.front());
   read_stream_options(fields, chat);
   read_modalities(fields, model, chat);
-  read_tools(fields, prompt);
+  read_tools(fields, ToolShape::kNested, prompt);
   read_extensions(fields, chat, prompt);
   chat.n = static_cast<int32_t>(fields.integer("n", 1, 16).value_or(1));
   // Known to OpenAI's API, without a meaning here.

@@ -6,9 +6,9 @@
 
 #include "serve/api_error.h"
 #include "serve/api_key.h"
+#include "serve/chat_logprobs.h"
 #include "serve/chat_messages.h"
-#include "serve/chat_request.h"
-#include "serve/sampling_fields.h"
+#include "serve/response_request.h"
 #include "serve/text_answer.h"
 
 namespace tutti::serve {
@@ -16,108 +16,6 @@ namespace tutti::serve {
 namespace json = boost::json;
 
 namespace {
-
-struct ResponseRequest {
-  std::string owner;  // the API key
-  std::string model;
-  std::vector<ChatMessage> history;  // without instructions, which do not carry over
-  std::string instructions;
-  json::value previous = nullptr;
-  json::value metadata = json::object();
-  json::value max_output_tokens = nullptr;
-  json::array tools;
-  size_t before = 0;  // messages of the prompt that are not of `input`
-  double temperature = 0;
-  double top_p = 1;
-  bool stream = false;
-  bool store = true;
-  AddRequest request;
-};
-
-// `input`: a string, or an array of messages.
-void read_input(Fields& fields, ResponseRequest& out) {
-  const json::value* input = fields.any("input");
-  if (!input) return fields.missing("input", "a string or an array of messages");
-  if (const auto* text = input->if_string()) {
-    out.history.push_back(ChatMessage::text("user", std::string(*text)));
-    return;
-  }
-  if (!input->is_array() || input->get_array().empty()) {
-    return fields.fail("input", "`input` must be a string or an array with at least one message.");
-  }
-  for (ChatMessage& message : read_chat_messages(
-           fields, [](const std::string&) { return std::optional<std::string>(); }, "input")) {
-    out.history.push_back(std::move(message));
-  }
-}
-
-void read_text_format(Fields& fields) {
-  const json::object* text = fields.object("text");
-  if (!text) return;
-  Fields options(*text, "text", fields.error());
-  options.accept({"verbosity"});
-  const json::object* format = options.object("format");
-  if (!format) return;
-  Fields kind(*format, "text.format", fields.error());
-  (void)kind.choice("type", {"text"});
-}
-
-Result<ResponseRequest> read_response(const Services& services, const ResponseStore& store,
-                                      const HttpRequest& http) {
-  TUTTI_ASSIGN_OR_RETURN(const json::object body,
-                         parse_json_body(http.header("content-type"), http.body));
-  const ModelInfo& model = services.model;
-  Status error;
-  Fields fields(body, "", &error);
-  ResponseRequest out;
-  out.owner = api_key_of(http);
-  out.model = fields.string("model").value_or(model.name());
-  if (error.ok()) error = model.check_model(out.model);
-  if (const auto previous = fields.string("previous_response_id")) {
-    if (const auto found = store.get(*previous, out.owner)) {
-      out.history = (*found)->messages;
-      out.before = out.history.size();
-      out.previous = json::value(*previous);
-    } else {
-      error = Status(found.error()).with_param("previous_response_id");
-    }
-  }
-  read_input(fields, out);
-  out.instructions = fields.string("instructions").value_or("");
-  out.stream = fields.boolean("stream").value_or(false);
-  out.store = fields.boolean("store").value_or(true);
-  if (const json::object* metadata = fields.object("metadata")) out.metadata = *metadata;
-  std::vector<SamplingParams> params = model.engine().default_sampling_params_list();
-  read_sampling_fields(fields, params);
-  if (const auto most = fields.integer("max_output_tokens", 1, 1 << 24)) {
-    params.front().max_tokens = static_cast<int32_t>(*most);
-    out.max_output_tokens = *most;
-  }
-  read_text_format(fields);
-  ChatPrompt prompt;
-  if (const json::array* tools = fields.objects("tools"); tools && !tools->empty()) {
-    prompt.tools_json = json::serialize(*tools);
-    out.tools = *tools;
-  }
-  fields.accept({"user", "service_tier", "truncation", "include", "parallel_tool_calls",
-                 "tool_choice", "reasoning", "safety_identifier", "prompt_cache_key",
-                 "stream_options", "top_logprobs", "max_tool_calls", "background"});
-  if (error.ok()) fields.finish();
-  if (!error.ok()) return error;
-  if (!out.instructions.empty()) {
-    prompt.messages.push_back(ChatMessage::text("system", out.instructions));
-    ++out.before;
-  }
-  prompt.messages.insert(prompt.messages.end(), out.history.begin(), out.history.end());
-  out.temperature = params.front().temperature;
-  out.top_p = params.front().top_p;
-  out.request.prompt = std::move(prompt);
-  out.request.sampling_params_list = std::move(params);
-  out.request.lora_request = model.adapter(out.model);
-  out.request.final_output_stage_ids = {model.text_stage()};
-  out.request.trace_headers = trace_headers(http);
-  return out;
-}
 
 class ResponseRun : public std::enable_shared_from_this<ResponseRun> {
  public:
@@ -171,8 +69,18 @@ class ResponseRun : public std::enable_shared_from_this<ResponseRun> {
             {"metadata", request_.metadata}};
   }
 
-  static json::object text_part(const std::string& text) {
-    return {{"type", "output_text"}, {"text", text}, {"annotations", json::array()}};
+  json::object text_part(const std::string& text, json::array logprobs = {}) const {
+    return {{"type", "output_text"},
+            {"text", text},
+            {"annotations", json::array()},
+            {"logprobs", std::move(logprobs)}};
+  }
+
+  json::array logprobs_of(std::span<const int32_t> ids,
+                          const std::vector<std::vector<TokenLogprob>>& rows) const {
+    if (!request_.top_logprobs) return {};
+    json::object all = chat_logprobs(services_.model, ids, rows, *request_.top_logprobs);
+    return std::move(all["content"].as_array());
   }
 
   json::object item(const char* status, json::array content) const {
@@ -211,7 +119,7 @@ class ResponseRun : public std::enable_shared_from_this<ResponseRun> {
     begin();
     event(at({{"type", "response.output_text.delta"},
               {"delta", message.output.text},
-              {"logprobs", json::array()}}));
+              {"logprobs", logprobs_of(message.output.token_ids, message.output.logprobs)}}));
   }
 
   void done(const Status& ended, const Answer& answer) {
@@ -224,8 +132,10 @@ class ResponseRun : public std::enable_shared_from_this<ResponseRun> {
     const bool cut = answer.finish_reason == FinishReason::kLength;
     json::object response = object(cut ? "incomplete" : "completed");
     if (cut) response["incomplete_details"] = json::object{{"reason", "max_output_tokens"}};
-    response["output"] =
-        json::array{item(cut ? "incomplete" : "completed", {text_part(answer.text)})};
+    const json::array logprobs = logprobs_of(answer.token_ids, answer.logprobs);
+    const json::object part = text_part(answer.text, logprobs);
+    const json::object said = item(cut ? "incomplete" : "completed", {part});
+    response["output"] = json::array{said};
     Usage usage;
     usage.add(answer, services_.model);
     response["usage"] =
@@ -242,13 +152,10 @@ class ResponseRun : public std::enable_shared_from_this<ResponseRun> {
                            .headers = {}});
     }
     begin();
-    event(at({{"type", "response.output_text.done"},
-              {"text", answer.text},
-              {"logprobs", json::array()}}));
-    event(at({{"type", "response.content_part.done"}, {"part", text_part(answer.text)}}));
-    event({{"type", "response.output_item.done"},
-           {"output_index", 0},
-           {"item", item(cut ? "incomplete" : "completed", {text_part(answer.text)})}});
+    event(
+        at({{"type", "response.output_text.done"}, {"text", answer.text}, {"logprobs", logprobs}}));
+    event(at({{"type", "response.content_part.done"}, {"part", part}}));
+    event({{"type", "response.output_item.done"}, {"output_index", 0}, {"item", said}});
     event({{"type", cut ? "response.incomplete" : "response.completed"},
            {"response", std::move(response)}});
     stream_->end();
@@ -277,13 +184,18 @@ class ResponseRun : public std::enable_shared_from_this<ResponseRun> {
 
 void handle_responses(const Services& services, ResponseStore& store, HttpRequest http,
                       HttpReplyPtr reply) {
-  Result<ResponseRequest> request = read_response(services, store, http);
+  Result<ResponseRequest> request = read_response_request(services.model, store, http);
   if (!request) return reply->send(error_response(request.error()));
   std::make_shared<ResponseRun>(services, store, std::move(*request), new_id("resp"))
       ->start(std::move(reply));
 }
 
 void handle_get_response(ResponseStore& store, HttpRequest request, HttpReplyPtr reply) {
+  if (request.query_value("stream").value_or("false") != "false") {
+    return reply->send(
+        error_response(invalid_argument("`stream` is given; a response that is kept comes whole.")
+                           .with_param("stream")));
+  }
   const auto found = store.get(request.path_params[0], std::string(api_key_of(request)));
   if (!found) return reply->send(error_response(found.error()));
   reply->send(

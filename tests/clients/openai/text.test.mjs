@@ -76,6 +76,35 @@ test('responds, keeps the response, goes on from it and forgets it', async () =>
   assert.equal(gone.param, 'previous_response_id');
 });
 
+test('a response has log probabilities where they are asked for, and says what it cannot do', async () => {
+  const request = { model: 'nano', input: QUESTION, temperature: 0, include: ['message.output_text.logprobs'], top_logprobs: 2 };
+  const { output } = await client.responses.create(request);
+  const { text, logprobs } = output[0].content[0];
+  assert.equal(text, PARIS);
+  assert.ok(logprobs.map((token) => token.token).join('').startsWith(PARIS));
+  assert.ok(logprobs.every((token) => token.logprob <= 0 && token.top_logprobs.length === 2));
+  const events = await collect(await client.responses.create({ ...request, stream: true }));
+  const deltas = events.filter((event) => event.type === 'response.output_text.delta');
+  assert.deepEqual(deltas[0].logprobs[0], logprobs[0]);
+  for (const [more, param] of [
+    [{ background: true }, 'background'],
+    [{ truncation: 'auto' }, 'truncation'],
+    [{ include: ['file_search_call.results'], top_logprobs: undefined }, 'include'],
+    [{ include: undefined }, 'top_logprobs'],
+    [{ tool_choice: 'required' }, 'tool_choice'],
+    [{ tools: [{ type: 'web_search' }] }, 'tools[0].type'],
+    [{ tools: [{ type: 'function', parameters: {}, strict: true }] }, 'tools[0].name'],
+  ]) {
+    const error = await failure(client.responses.create({ ...request, ...more }));
+    assert.equal(error.status, 400, param);
+    assert.equal(error.param, param);
+  }
+  const tools = [{ type: 'function', name: 'add', parameters: { type: 'object', properties: {} }, strict: false }];
+  const told = await client.responses.create({ model: 'nano', input: QUESTION, temperature: 0, max_output_tokens: 3, tools });
+  const untold = await client.responses.create({ model: 'nano', input: QUESTION, temperature: 0, max_output_tokens: 3, tools, tool_choice: 'none' });
+  assert.ok(told.usage.input_tokens > untold.usage.input_tokens + 20, 'the template tells of the tool');
+});
+
 test('streams the events of a response in order', async () => {
   const events = await collect(await client.responses.create({ model: 'nano', input: QUESTION, temperature: 0, stream: true }));
   assert.deepEqual(events.map((event) => event.sequence_number), events.map((_, i) => i));
