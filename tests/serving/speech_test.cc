@@ -38,19 +38,22 @@ std::string speech(const std::string& more = "") {
 TEST(ServeSpeech, AnAliasIsAVoice) {
   const ServerProcess server({"--voice-alias", "alloy=nora", "--voice-alias", "echo=Hugo"});
   const auto speak = [&](const std::string& voice) {
-    return ask(server, http_request("POST", "/v1/audio/speech",
-                                    R"({"input":"The boat is late.","seed":1,)"
-                                    R"("response_format":"pcm","voice":")" +
-                                        voice + "\"}",
+    return ask(server, http_request("POST", "/v1/chat/completions",
+                                    R"({"messages":[{"role":"user","content":"Hello"}],"seed":1,)"
+                                    R"("temperature":0,"modalities":["text","audio"],)"
+                                    R"("audio":{"format":"pcm16","voice":")" +
+                                        voice + "\"}}",
                                     "Content-Type: application/json\r\n"));
   };
   const auto sound = [&](const std::string& voice) {
     const std::string answer = speak(voice);
     EXPECT_THAT(answer, StartsWith("HTTP/1.1 200")) << voice;
-    return answer.substr(answer.find("\r\n\r\n"));
+    const size_t at = answer.find(R"("data":")");
+    return answer.substr(at, answer.find('"', at + 8) - at);
   };
-  EXPECT_EQ(sound("Alloy").size(), sound("Nora").size());
-  EXPECT_NE(sound("alloy").size(), sound("echo").size());
+  EXPECT_GT(sound("alloy").size(), 10000U);
+  EXPECT_EQ(sound("Alloy"), sound("Nora"));
+  EXPECT_NE(sound("alloy"), sound("echo"));
   EXPECT_THAT(speak("shimmer"), HasSubstr("this model has: Hugo, Nora."));
   const auto wrong = [](const std::string& alias) {
     return run_process(
