@@ -3,9 +3,8 @@
 #include <fmt/format.h>
 
 #include "serve/api_error.h"
-#include "serve/chat_messages.h"
 #include "serve/fields.h"
-#include "serve/json_text.h"
+#include "serve/tokenize.h"
 
 namespace tutti::serve {
 
@@ -96,65 +95,6 @@ void handle_metrics(const Services& s, HttpRequest, HttpReplyPtr reply) {
                .headers = {}});
 }
 
-Result<Prompt> read_tokenize(const Services& s, const HttpRequest& http) {
-  TUTTI_ASSIGN_OR_RETURN(const json::object body,
-                         parse_json_body(http.header("content-type"), http.body));
-  Status error;
-  Fields fields(body, "", &error);
-  const std::string name = fields.string("model").value_or(s.model.name());
-  if (error.ok()) error = s.model.check_model(name);
-  Prompt prompt;
-  if (const auto text = fields.string("prompt")) {
-    prompt = TextPrompt{*text};
-  } else {
-    ChatPrompt chat;
-    chat.messages =
-        read_chat_messages(fields, [&](const std::string& id) { return s.transcripts.get(id); });
-    read_prompt_end(fields, chat);
-    prompt = std::move(chat);
-  }
-  fields.accept({"add_special_tokens", "return_token_strs"});
-  if (error.ok()) fields.finish();
-  if (!error.ok()) return error;
-  return prompt;
-}
-
-Status no_tokenizer() {
-  return unimplemented("This model takes raw prompts; it has no tokenizer.");
-}
-
-void handle_tokenize(const Services& s, HttpRequest http, HttpReplyPtr reply) {
-  const Result<Prompt> prompt = read_tokenize(s, http);
-  if (!prompt) return reply->send(error_response(prompt.error()));
-  const InputProcessor* processor = s.model.engine().input_processor();
-  if (processor == nullptr) return reply->send(error_response(no_tokenizer()));
-  const auto ids = processor->prompt_token_ids(*prompt);
-  if (!ids) return reply->send(error_response(ids.error()));
-  json::array tokens(ids->begin(), ids->end());
-  send_json(reply, {{"count", ids->size()}, {"tokens", std::move(tokens)}});
-}
-
-void handle_detokenize(const Services& s, HttpRequest http, HttpReplyPtr reply) {
-  const Result<json::object> body = parse_json_body(http.header("content-type"), http.body);
-  if (!body) return reply->send(error_response(body.error()));
-  Status error;
-  Fields fields(*body, "", &error);
-  const std::string name = fields.string("model").value_or(s.model.name());
-  if (error.ok()) error = s.model.check_model(name);
-  if (!fields.any("tokens")) fields.missing("tokens", "an array of token ids");
-  const std::vector<int32_t> ids = fields.integers("tokens");
-  if (error.ok()) fields.finish();
-  if (!error.ok()) return reply->send(error_response(error));
-  const InputProcessor* processor = s.model.engine().input_processor();
-  if (processor == nullptr) return reply->send(error_response(no_tokenizer()));
-  const auto text = processor->detokenize(ids);
-  if (!text) return reply->send(error_response(text.error()));
-  std::string answer = R"({"prompt":)";
-  append_json_string(answer, *text);
-  reply->send(
-      {.status = 200, .content_type = "application/json", .body = answer + "}", .headers = {}});
-}
-
 using Done = std::function<void(const json::object& kwargs)>;  // every replica has done it
 // Of arguments that are whole, before any replica sees them; may change them.
 using Check = std::function<Status(json::object& kwargs)>;
@@ -188,44 +128,57 @@ struct ControlField {
   bool required;
 };
 
+const char* kind_name(ControlField::Kind kind) {
+  switch (kind) {
+    case ControlField::Kind::kString:
+      return "a string";
+    case ControlField::Kind::kInteger:
+      return "an integer";
+    case ControlField::Kind::kBoolean:
+      break;
+  }
+  return "true or false";
+}
+
 // The body's fields as the method's keyword arguments.
 HttpHandler control_handler(const Services& s, std::string method, std::vector<ControlField> known,
                             std::vector<int32_t> stage_ids = {}, Done done = nullptr,
                             Check check = nullptr) {
-  return [&s, method = std::move(method), known = std::move(known),
-          stage_ids = std::move(stage_ids), done = std::move(done),
-          check = std::move(check)](HttpRequest http, HttpReplyPtr reply) {
-    json::object kwargs;
-    Status error;
-    if (!http.body.empty()) {
-      const Result<json::object> body = parse_json_body(http.header("content-type"), http.body);
-      if (!body) return reply->send(error_response(body.error()));
-      Fields fields(*body, "", &error);
-      for (const ControlField& field : known) {
-        switch (field.kind) {
-          case ControlField::Kind::kString:
-            if (auto value = fields.string(field.name)) kwargs[field.name] = *value;
-            break;
-          case ControlField::Kind::kInteger:
-            if (auto value = fields.integer(field.name)) kwargs[field.name] = *value;
-            break;
-          case ControlField::Kind::kBoolean:
-            if (auto value = fields.boolean(field.name)) kwargs[field.name] = *value;
-            break;
+  return
+      [&s, method = std::move(method), known = std::move(known), stage_ids = std::move(stage_ids),
+       done = std::move(done), check = std::move(check)](HttpRequest http, HttpReplyPtr reply) {
+        json::object kwargs;
+        Status error;
+        if (!http.body.empty()) {
+          const Result<json::object> body = parse_json_body(http.header("content-type"), http.body);
+          if (!body) return reply->send(error_response(body.error()));
+          Fields fields(*body, "", &error);
+          for (const ControlField& field : known) {
+            switch (field.kind) {
+              case ControlField::Kind::kString:
+                if (auto value = fields.string(field.name)) kwargs[field.name] = *value;
+                break;
+              case ControlField::Kind::kInteger:
+                if (auto value = fields.integer(field.name)) kwargs[field.name] = *value;
+                break;
+              case ControlField::Kind::kBoolean:
+                if (auto value = fields.boolean(field.name)) kwargs[field.name] = *value;
+                break;
+            }
+          }
+          if (error.ok()) fields.finish();
         }
-      }
-      if (error.ok()) fields.finish();
-    }
-    for (const ControlField& field : known) {
-      if (error.ok() && field.required && !kwargs.contains(field.name)) {
-        error =
-            invalid_argument(fmt::format("`{}` is missing.", field.name)).with_param(field.name);
-      }
-    }
-    if (error.ok() && check) error = check(kwargs);
-    if (!error.ok()) return reply->send(error_response(error));
-    control(s, method, std::move(kwargs), stage_ids, done, std::move(reply));
-  };
+        for (const ControlField& field : known) {
+          if (error.ok() && field.required && !kwargs.contains(field.name)) {
+            error = invalid_argument(fmt::format("`{}` is missing; it must be {}.", field.name,
+                                                 kind_name(field.kind)))
+                        .with_param(field.name);
+          }
+        }
+        if (error.ok() && check) error = check(kwargs);
+        if (!error.ok()) return reply->send(error_response(error));
+        control(s, method, std::move(kwargs), stage_ids, done, std::move(reply));
+      };
 }
 
 void add_adapter_routes(Router& router, const Services& s) {

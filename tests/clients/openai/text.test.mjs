@@ -59,6 +59,17 @@ test('completes several prompts, with echo or logprobs', async () => {
   assert.equal(byIds.usage.prompt_tokens, 3);
 });
 
+test('tells the tokens of a prompt, and what each says', async () => {
+  const tokenize = (body) => client.post('/../tokenize', { body });
+  const { count, tokens, token_strs } = await tokenize({ prompt: 'The boat is late.', return_token_strs: true });
+  assert.equal(tokens.length, count);
+  assert.equal(token_strs.join(''), 'The boat is late.');
+  assert.equal((await tokenize({ prompt: 'Hello' })).token_strs, undefined);
+  const refused = await failure(tokenize({ prompt: 'Hello', add_special_tokens: false }));
+  assert.equal(refused.status, 400);
+  assert.equal(refused.param, 'add_special_tokens');
+});
+
 test('responds, keeps the response, goes on from it and forgets it', async () => {
   const first = await client.responses.create({ model: 'nano', input: QUESTION, temperature: 0, metadata: { a: 'b' } });
   assert.equal(first.status, 'completed');
