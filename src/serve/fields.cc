@@ -18,14 +18,19 @@ constexpr std::string_view kUnknown = "The field `";
 constexpr std::string_view kMissing = "` is missing; it must be ";
 constexpr std::string_view kEmpty = "` is empty; it must be ";
 // Of the engine's sentence about a prompt that is too long.
+constexpr std::string_view kPrompt = "The prompt has ";
 constexpr std::string_view kContext = " tokens; the context holds ";
 
 }  // namespace
 
 std::string_view field_error_code(const Status& error) {
-  if (error.message().find(kContext) != std::string::npos) return "context_length_exceeded";
-  if (error.message().starts_with(kUnknown)) return "unknown_parameter";
-  if (error.message().find(kMissing) != std::string::npos) return "missing_required_parameter";
+  const std::string& sentence = error.message();
+  // At their beginnings: further on they may quote what the client sent.
+  if (sentence.starts_with(kPrompt) && sentence.find(kContext) != std::string::npos)
+    return "context_length_exceeded";
+  if (sentence.starts_with(kUnknown)) return "unknown_parameter";
+  if (sentence.starts_with(fmt::format("`{}{}", error.param(), kMissing)))
+    return "missing_required_parameter";
   return "invalid_value";
 }
 

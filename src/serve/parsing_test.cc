@@ -40,6 +40,16 @@ TEST(MultipartTest, RefusesWhatIsNoForm) {
       HasSubstr("no end"));
 }
 
+TEST(FieldsTest, WhatAClientSentIsNoErrorCode) {
+  const auto code = [](std::string sentence) {
+    return std::string(field_error_code(invalid_argument(std::move(sentence)).with_param("role")));
+  };
+  EXPECT_EQ(code("`role` is missing; it must be user."), "missing_required_parameter");
+  EXPECT_EQ(code("`role` is '` is missing; it must be '; it must be user."), "invalid_value");
+  EXPECT_EQ(code("The prompt has 9 tokens; the context holds 8."), "context_length_exceeded");
+  EXPECT_EQ(code("`role` is ' tokens; the context holds '; it must be user."), "invalid_value");
+}
+
 TEST(FieldsTest, TheFirstWrongFieldIsNamedByItsPath) {
   const auto object = boost::json::parse(R"({"a": "x", "b": 7.5, "c": null})").as_object();
   Status error;
