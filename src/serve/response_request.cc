@@ -97,6 +97,8 @@ Result<ResponseRequest> read_response_request(const ModelInfo& model, const Resp
   read_text_format(fields);
   ChatPrompt prompt;
   out.tools = read_tools(fields, ToolShape::kFlat, prompt);
+  out.tool_choice = fields.string("tool_choice").value_or("auto");
+  out.parallel_tool_calls = fields.boolean("parallel_tool_calls").value_or(true);
   read_logprobs(fields, out, params.front());
   if (fields.boolean("background").value_or(false)) {
     fields.fail("background", "`background` is true; answers are made while the client waits.");

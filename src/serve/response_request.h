@@ -25,6 +25,8 @@ struct ResponseRequest {
   boost::json::value metadata = boost::json::object();
   boost::json::value max_output_tokens = nullptr;
   boost::json::array tools;
+  std::string tool_choice = "auto";
+  bool parallel_tool_calls = true;
   size_t before = 0;                    // messages of the prompt that are not of `input`
   std::optional<int32_t> top_logprobs;  // of each token; none: no log probabilities
   double temperature = 0;

@@ -59,10 +59,10 @@ class ResponseRun : public std::enable_shared_from_this<ResponseRun> {
                                                            : json::value(request_.instructions)},
             {"model", request_.model},
             {"output", json::array()},
-            {"parallel_tool_calls", true},
+            {"parallel_tool_calls", request_.parallel_tool_calls},
             {"previous_response_id", request_.previous},
             {"tools", request_.tools},
-            {"tool_choice", "auto"},
+            {"tool_choice", request_.tool_choice},
             {"temperature", request_.temperature},
             {"top_p", request_.top_p},
             {"max_output_tokens", request_.max_output_tokens},
@@ -115,11 +115,15 @@ class ResponseRun : public std::enable_shared_from_this<ResponseRun> {
   }
 
   void delta(const OutputMessage& message) {
-    if (!stream_ || message.output.text.empty()) return;
+    if (!stream_) return;
+    // Of tokens whose text is not complete yet, they go with the text.
+    for (json::value& logprob : logprobs_of(message.output.token_ids, message.output.logprobs))
+      held_logprobs_.push_back(std::move(logprob));
+    if (message.output.text.empty()) return;
     begin();
     event(at({{"type", "response.output_text.delta"},
               {"delta", message.output.text},
-              {"logprobs", logprobs_of(message.output.token_ids, message.output.logprobs)}}));
+              {"logprobs", std::exchange(held_logprobs_, {})}}));
   }
 
   void done(const Status& ended, const Answer& answer) {
@@ -176,6 +180,7 @@ class ResponseRun : public std::enable_shared_from_this<ResponseRun> {
   const std::time_t created_;
   HttpReplyPtr reply_;
   std::shared_ptr<EventStream> stream_;
+  json::array held_logprobs_;
   bool begun_ = false;
   int64_t sequence_ = 0;
 };
