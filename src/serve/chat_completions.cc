@@ -60,7 +60,7 @@ class ChatRun : public std::enable_shared_from_this<ChatRun> {
       const std::lock_guard lock(mutex_);
       services_.metrics.count(answers_[index], "error");
       if (std::exchange(failed_, true)) return;
-      on_failure(status);
+      on_failure(about_field(status, "messages", 0));
     }
     abort_all();
   }

@@ -193,6 +193,8 @@ void read_prompt_end(Fields& fields, ChatPrompt& prompt) {
 Status about_field(Status error, std::string_view name, size_t before) {
   constexpr std::string_view kMessages = "messages";
   const std::string param = error.param();
+  // The engine's word for all of it.
+  if (param == "prompt") return std::move(error).with_param(std::string(name));
   if (!param.starts_with(kMessages)) return error;
   std::string_view rest = std::string_view(param).substr(kMessages.size());
   size_t index = 0;

@@ -18,8 +18,8 @@ using TranscriptLookup = std::function<std::optional<std::string>(const std::str
 // The field `name`, an array of messages. Errors name the field.
 std::vector<ChatMessage> read_chat_messages(Fields& fields, const TranscriptLookup& transcript,
                                             std::string_view name = "messages");
-// The engine's error about `messages[i]...` of a prompt as one about the client's field `name`,
-// whose messages follow `before` others. Other errors stay as they are.
+// The engine's error about a prompt, or about `messages[i]...` of it, as one about the client's
+// field `name`, whose messages follow `before` others. Other errors stay as they are.
 Status about_field(Status error, std::string_view name, size_t before);
 // `add_generation_prompt` and `continue_final_message`, of a prompt that has its messages.
 void read_prompt_end(Fields& fields, ChatPrompt& prompt);

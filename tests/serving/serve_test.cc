@@ -176,7 +176,7 @@ TEST(Serve, OneErrorSchemaWithTheFieldsPath) {
       {http_request(
            "POST", kChat,
            R"({"messages":[{"role":"user","content":")" + std::string(3000, 'x') + R"("}]})", json),
-       "400", R"("code":"context_length_exceeded")"},
+       "400", R"("param":"messages","code":"context_length_exceeded")"},
       {http_request("GET", "/v1/realtime"), "426", "WebSocket"},
       {"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(40000, 'a') + "\r\n\r\n", "431",
        "headers"},
