@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "base/sanitizers.h"
 #include "orchestrator/live_requests.h"
 #include "orchestrator/testing/engine_fixture.h"
 #include "weights/lora_test_util.h"
@@ -309,18 +310,6 @@ TEST_F(Guarantees, TwoACallerWhoDoesNotReadIsRefusedAndLosesNothing) {
   hear_all(1);
 }
 
-// What ThreadSanitizer remembers of every access is resident too, and AddressSanitizer keeps what
-// was freed for a while: both grow as they like.
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool kMemoryIsOurs = false;
-#else
-constexpr bool kMemoryIsOurs = true;
-#endif
-#else
-constexpr bool kMemoryIsOurs = true;
-#endif
-
 int64_t resident_bytes() {
   malloc_trim(0);
   std::ifstream statm("/proc/self/statm");
@@ -353,7 +342,8 @@ TEST_F(Guarantees, SevenMemoryAfterTheLastRequestIsMemoryBeforeTheFirst) {
     still = after - before < kStill ? still + 1 : 0;
     before = after;
   }
-  if (kMemoryIsOurs)
+  // What sanitizers remember is resident too, and grows as it likes.
+  if (!TUTTI_SANITIZED)
     EXPECT_EQ(still, 3) << "memory still grows after " << kMostRounds << " rounds of 8 requests";
   const OmniStats stats = engine_->stats();
   EXPECT_EQ(stats.accepted, stats.finished + stats.aborted);

@@ -5,22 +5,14 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "base/sanitizers.h"
+
 namespace tutti::media_worker {
 
 namespace {
 
 // The three streams and one for the decoders' own use.
 constexpr rlim_t kMostDescriptors = 4;
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool kShadowMemory = true;  // sanitizers map terabytes
-#else
-constexpr bool kShadowMemory = false;
-#endif
-#else
-constexpr bool kShadowMemory = false;
-#endif
 
 bool limit(__rlimit_resource resource, rlim_t most) {
   const rlimit value = {most, most};
@@ -39,7 +31,7 @@ bool enter_sandbox(const WorkerRequest& request) {
   ok = limit(RLIMIT_FSIZE, 0) && ok;
   ok = limit(RLIMIT_NOFILE, kMostDescriptors) && ok;
   ok = limit(RLIMIT_CPU, static_cast<rlim_t>(request.max_cpu_seconds)) && ok;
-  if (!kShadowMemory) ok = limit(RLIMIT_AS, static_cast<rlim_t>(request.max_memory_bytes)) && ok;
+  if (!TUTTI_SANITIZED) ok = limit(RLIMIT_AS, static_cast<rlim_t>(request.max_memory_bytes)) && ok;
   return ok;
 }
 

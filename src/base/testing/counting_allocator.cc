@@ -5,13 +5,9 @@
 #include <cstdlib>
 #include <new>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define TUTTI_SANITIZER_OWNS_THE_ALLOCATOR 1
-#endif
-#endif
+#include "base/sanitizers.h"
 
-#ifdef TUTTI_SANITIZER_OWNS_THE_ALLOCATOR
+#if TUTTI_SANITIZED
 
 namespace tutti::testing {
 bool counts_allocations() { return false; }
