@@ -4,6 +4,7 @@
 
 #include "serve/api_error.h"
 #include "serve/fields.h"
+#include "serve/model_field.h"
 #include "serve/sampling_fields.h"
 #include "serve/tools_field.h"
 #include "serve/voice_field.h"
@@ -146,8 +147,7 @@ Result<ChatRequest> read_chat_request(const ModelInfo& model, const HttpRequest&
   Fields fields(body, "", &error);
   ChatRequest chat;
   ChatPrompt prompt;
-  chat.model = fields.string("model").value_or(model.name());
-  if (error.ok()) error = model.check_model(chat.model);
+  chat.model = read_model(fields, model);
   if (error.ok()) prompt.messages = read_chat_messages(fields, transcript);
   std::vector<SamplingParams> params = model.engine().default_sampling_params_list();
   read_sampling_params_list(fields, params);

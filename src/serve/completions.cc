@@ -9,6 +9,7 @@
 #include "serve/api_error.h"
 #include "serve/chat_request.h"
 #include "serve/json_text.h"
+#include "serve/model_field.h"
 #include "serve/sampling_fields.h"
 #include "serve/text_answer.h"
 
@@ -79,8 +80,7 @@ Result<CompletionRequest> read_completion(const ModelInfo& model, const HttpRequ
   Status error;
   Fields fields(body, "", &error);
   CompletionRequest out;
-  out.model = fields.string("model").value_or(model.name());
-  if (error.ok()) error = model.check_model(out.model);
+  out.model = read_model(fields, model);
   read_prompts(fields, out);
   std::vector<SamplingParams> params = model.engine().default_sampling_params_list();
   read_sampling_fields(fields, params);

@@ -6,6 +6,7 @@
 #include "serve/api_key.h"
 #include "serve/chat_messages.h"
 #include "serve/chat_request.h"
+#include "serve/model_field.h"
 #include "serve/sampling_fields.h"
 #include "serve/tools_field.h"
 
@@ -72,8 +73,7 @@ Result<ResponseRequest> read_response_request(const ModelInfo& model, const Resp
   Fields fields(body, "", &error);
   ResponseRequest out;
   out.owner = api_key_of(http);
-  out.model = fields.string("model").value_or(model.name());
-  if (error.ok()) error = model.check_model(out.model);
+  out.model = read_model(fields, model);
   if (const auto previous = fields.string("previous_response_id")) {
     if (const auto found = store.get(*previous, out.owner)) {
       out.history = (*found)->messages;

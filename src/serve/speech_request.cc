@@ -7,6 +7,7 @@
 #include "serve/api_error.h"
 #include "serve/fields.h"
 #include "serve/json_text.h"
+#include "serve/model_field.h"
 #include "serve/sentences.h"
 #include "serve/voice_field.h"
 
@@ -28,8 +29,7 @@ Result<SpeechRequest> read_speech(const ModelInfo& model, const HttpRequest& htt
   Status error;
   Fields fields(body, "", &error);
   SpeechRequest speech;
-  speech.model = fields.string("model").value_or(model.name());
-  if (error.ok()) error = model.check_model(speech.model);
+  speech.model = read_model(fields, model);
   speech.input = fields.string("input").value_or("");
   speech.sentences = sentences(speech.input, kMostSentence);
   if (error.ok() && speech.sentences.empty())

@@ -4,6 +4,7 @@
 #include "serve/chat_messages.h"
 #include "serve/fields.h"
 #include "serve/json_text.h"
+#include "serve/model_field.h"
 
 namespace tutti::serve {
 
@@ -21,8 +22,7 @@ Result<TokenizeRequest> read_tokenize(const Services& s, const HttpRequest& http
                          parse_json_body(http.header("content-type"), http.body));
   Status error;
   Fields fields(body, "", &error);
-  const std::string name = fields.string("model").value_or(s.model.name());
-  if (error.ok()) error = s.model.check_model(name);
+  read_model(fields, s.model);
   TokenizeRequest out;
   if (const auto text = fields.string("prompt")) {
     out.prompt = TextPrompt{*text};
@@ -76,8 +76,7 @@ void handle_detokenize(const Services& s, HttpRequest http, HttpReplyPtr reply) 
   if (!body) return reply->send(error_response(body.error()));
   Status error;
   Fields fields(*body, "", &error);
-  const std::string name = fields.string("model").value_or(s.model.name());
-  if (error.ok()) error = s.model.check_model(name);
+  read_model(fields, s.model);
   if (!fields.any("tokens")) fields.missing("tokens", "an array of token ids");
   const std::vector<int32_t> ids = fields.integers("tokens");
   if (error.ok()) fields.finish();
