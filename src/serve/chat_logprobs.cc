@@ -15,12 +15,14 @@ json::object token_json(const ModelInfo& model, int32_t id, float logprob) {
   const std::string text = model.token_text(id);
   json::array bytes;
   for (const char c : text) bytes.push_back(static_cast<unsigned char>(c));
-  // JSON has no infinities: an impossible token is as unlikely as a float can say.
-  const double value = std::isfinite(logprob) ? logprob : -9999.0;
-  return {{"token", valid_utf8(text)}, {"logprob", value}, {"bytes", std::move(bytes)}};
+  return {{"token", valid_utf8(text)},
+          {"logprob", logprob_number(logprob)},
+          {"bytes", std::move(bytes)}};
 }
 
 }  // namespace
+
+double logprob_number(float logprob) { return std::isfinite(logprob) ? logprob : -9999.0; }
 
 json::object chat_logprobs(const ModelInfo& model, std::span<const int32_t> token_ids,
                            const std::vector<std::vector<TokenLogprob>>& logprobs, int32_t top_n) {

@@ -1,4 +1,4 @@
-// Log probabilities of tokens as chat completions and responses have them.
+// Log probabilities of tokens as JSON has them.
 //
 // Thread: any.
 #pragma once
@@ -13,7 +13,11 @@
 
 namespace tutti::serve {
 
-// The log-probabilities of some tokens in OpenAI's shape: {"content": [...]}.
+// JSON has no infinities: an impossible token is as unlikely as -9999.
+double logprob_number(float logprob);
+
+// The log-probabilities of some tokens as chat completions and responses have them: {"content":
+// [...]}.
 boost::json::object chat_logprobs(const ModelInfo& model, std::span<const int32_t> token_ids,
                                   const std::vector<std::vector<TokenLogprob>>& logprobs,
                                   int32_t top_n);

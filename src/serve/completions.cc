@@ -7,6 +7,7 @@
 
 #include "serve/answer.h"
 #include "serve/api_error.h"
+#include "serve/chat_logprobs.h"
 #include "serve/chat_request.h"
 #include "serve/json_text.h"
 #include "serve/model_field.h"
@@ -135,15 +136,14 @@ json::object completion_logprobs(const ModelInfo& model, const Answer& answer, s
   json::array tokens, values, top, offsets;
   for (size_t i = 0; i < answer.logprobs.size(); ++i) {
     const std::vector<TokenLogprob>& row = answer.logprobs[i];
-    const auto finite = [](float x) { return std::isfinite(x) ? double{x} : -9999.0; };
     const std::string token = model.token_text(answer.token_ids[i]);
     offsets.emplace_back(offset);
     offset += num_characters(token);
     tokens.emplace_back(valid_utf8(token));
-    values.emplace_back(finite(row.front().logprob));
+    values.emplace_back(logprob_number(row.front().logprob));
     json::object best;
     for (const TokenLogprob& entry : row) {
-      best[valid_utf8(model.token_text(entry.token_id))] = finite(entry.logprob);
+      best[valid_utf8(model.token_text(entry.token_id))] = logprob_number(entry.logprob);
     }
     top.push_back(std::move(best));
   }
