@@ -18,25 +18,21 @@ bool is_number(const std::string& text, Number low, Number high) {
   return parsed.ec == std::errc() && parsed.ptr == end && value >= low && value <= high;
 }
 
+template <typename Number>
+FlagCheck between(const char* what, Number low, Number high) {
+  return [=](const std::string& text) {
+    return is_number(text, low, high)
+               ? std::string()
+               : fmt::format("'{}' is not allowed; allowed is {} from {} to {}", text, what, low,
+                             high);
+  };
+}
+
 }  // namespace
 
-FlagCheck integer_between(int64_t low, int64_t high) {
-  return [low, high](const std::string& text) {
-    return is_number(text, low, high)
-               ? std::string()
-               : fmt::format("'{}' is not allowed; allowed is an integer from {} to {}", text, low,
-                             high);
-  };
-}
+FlagCheck integer_between(int64_t low, int64_t high) { return between("an integer", low, high); }
 
-FlagCheck number_between(double low, double high) {
-  return [low, high](const std::string& text) {
-    return is_number(text, low, high)
-               ? std::string()
-               : fmt::format("'{}' is not allowed; allowed is a number from {} to {}", text, low,
-                             high);
-  };
-}
+FlagCheck number_between(double low, double high) { return between("a number", low, high); }
 
 FlagCheck seconds_above_0() {
   return [](const std::string& text) {
