@@ -103,11 +103,10 @@ json::object stage_metrics_json(const Answer& answer, const ModelInfo& model) {
   const auto since = [&](double at) { return at > 0 ? at - begin : 0.0; };
   json::array stages;
   for (const auto& [stage, m] : answer.stages) {
-    const auto replica = answer.replicas.find(stage);
     stages.push_back(
         json::object{{"stage_id", stage},
                      {"model_stage", model.engine().stage_metadata()[stage].model_stage},
-                     {"replica_id", replica == answer.replicas.end() ? 0 : replica->second},
+                     {"replica_id", answer.replicas.at(stage)},
                      {"submitted_s", since(m.submitted_s)},
                      {"first_scheduled_s", since(m.first_scheduled_s)},
                      {"first_output_s", since(m.first_output_s)},

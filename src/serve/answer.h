@@ -24,8 +24,8 @@ struct Answer {
   FinishReason finish_reason = FinishReason::kNone;  // of the text
   std::string stop_reason;
   std::map<int32_t, StageMetrics> stages;  // the latest of each stage
-  std::map<int32_t, int32_t> replicas;
-  TimePoint last_tokens_at{};  // when tokens came last; for Metrics
+  std::map<int32_t, int32_t> replicas;     // of the same stages
+  TimePoint last_tokens_at{};              // when tokens came last; for Metrics
 
   // `keep_samples` false: they have been passed on already.
   void add(const OutputMessage& message, bool keep_samples);

@@ -10,24 +10,7 @@
 
 namespace tutti::serve {
 
-std::string_view error_type(StatusCode code) {
-  switch (code) {
-    case StatusCode::kUnauthenticated:
-      return "authentication_error";
-    case StatusCode::kNotFound:
-      return "not_found_error";
-    case StatusCode::kResourceExhausted:
-      return "rate_limit_error";
-    case StatusCode::kInternal:
-      return "server_error";
-    case StatusCode::kUnavailable:
-      return "service_unavailable_error";
-    case StatusCode::kDeadlineExceeded:
-      return "timeout_error";
-    default:
-      return "invalid_request_error";
-  }
-}
+namespace {
 
 // By OpenAI's names, which clients tell errors apart by; the engine's own where it has none.
 std::string error_code(const Status& status) {
@@ -47,6 +30,27 @@ std::string error_code(const Status& status) {
       break;
   }
   return ascii_lower(status_code_name(status.code()));
+}
+
+}  // namespace
+
+std::string_view error_type(StatusCode code) {
+  switch (code) {
+    case StatusCode::kUnauthenticated:
+      return "authentication_error";
+    case StatusCode::kNotFound:
+      return "not_found_error";
+    case StatusCode::kResourceExhausted:
+      return "rate_limit_error";
+    case StatusCode::kInternal:
+      return "server_error";
+    case StatusCode::kUnavailable:
+      return "service_unavailable_error";
+    case StatusCode::kDeadlineExceeded:
+      return "timeout_error";
+    default:
+      return "invalid_request_error";
+  }
 }
 
 std::string error_body(const Status& status) {

@@ -237,7 +237,8 @@ class StreamedChat final : public ChatRun {
     event.append(delta).append("}");
     event.append(rest.empty() ? kNothingMore : rest).append("}").append(tail_);
     if (chat_.vllm_audio_delta) event.append(R"(,"modality":"text")");
-    stream_->send(event + "}");
+    event.push_back('}');
+    stream_->send(event);
   }
 
   void open_choice(int32_t index) {

@@ -67,8 +67,7 @@ struct Metrics::Impl {
         stage_first_audio(family("tutti:stage_time_to_first_audio_seconds",
                                  "From a request's submission to a stage's first audible sound.")),
         stage_rtf(family("tutti:stage_real_time_factor",
-                         "A stage's time in a request over its "
-                         "audio time.")),
+                         "A stage's time in a request over its audio time.")),
         stage_underrun(prometheus::BuildCounter()
                            .Name("tutti:stage_underrun_seconds_total")
                            .Help("Seconds that a stage's listeners waited in silence.")
@@ -119,11 +118,10 @@ struct Metrics::Impl {
 void Metrics::Impl::count_stages(const Answer& answer) {
   const double begin_s = submission_s(answer);
   for (const auto& [id, stage] : answer.stages) {
-    const auto replica = answer.replicas.find(id);
     Labels of = labels;
     of["stage"] = std::to_string(id);
     of["model_stage"] = model.engine().stage_metadata()[id].model_stage;
-    of["replica"] = std::to_string(replica == answer.replicas.end() ? 0 : replica->second);
+    of["replica"] = std::to_string(answer.replicas.at(id));
     const auto observe = [&](prometheus::Family<Histogram>& to, double value,
                              const Histogram::BucketBoundaries& buckets) {
       to.Add(of, buckets).Observe(value);

@@ -20,7 +20,7 @@ ModelInfo::ModelInfo(AsyncOmniEngine& engine, std::vector<std::string> served_na
   for (const std::string& voice : engine_.voices()) voices_[ascii_lower(voice)] = voice;
 }
 
-Status ModelInfo::set_voice_aliases(std::map<std::string, std::string> aliases) {
+Status ModelInfo::set_voice_aliases(const std::map<std::string, std::string>& aliases) {
   for (const auto& [alias, name] : aliases) {
     const std::optional<std::string> known = voice(name);
     if (!known) {

@@ -33,7 +33,7 @@ class ModelInfo {
   }
   // Other names of voices, that clients know: "alloy" -> "hugo". Before the first client. Error: a
   // voice that the model has not, or a name that one of its voices has.
-  Status set_voice_aliases(std::map<std::string, std::string> aliases);
+  Status set_voice_aliases(const std::map<std::string, std::string>& aliases);
   // The voice of that name or alias, whatever the case of its letters; none when there is none.
   std::optional<std::string> voice(std::string_view name) const;
   // Error 404 when neither the model nor an adapter of it is served by this name; lists what is.
