@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <numeric>
 
 #include "base/strings.h"
@@ -306,10 +305,8 @@ TEST(ArEngine, CountsAndTimes) {
 class ArEngineText : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto loaded = text::Tokenizer::load(std::filesystem::path(TUTTI_TEST_DATA) /
-                                        "goldens/qwen3_omni_moe/checkpoint");
-    ASSERT_TRUE(loaded.ok()) << loaded.error().message();
-    tokenizer_ = *loaded;
+    tokenizer_ = golden_tokenizer();
+    ASSERT_TRUE(tokenizer_);
     model_.vocab_size = tokenizer_->vocab_size();
   }
   Collected run(const SamplingParams& params, const testing::FakeArOptions& model) {
@@ -318,6 +315,15 @@ class ArEngineText : public ::testing::Test {
     harness.run_until_idle();
     EXPECT_EQ(harness.results[0].ends, 1);
     return harness.results[0];
+  }
+  // Eight bytes or a few more from the middle of the text, which several tokens make: where they
+  // begin, and how many they are.
+  static std::pair<size_t, size_t> middle_of(const std::string& text) {
+    size_t begin = text.size() / 2;
+    while (utf8_complete_prefix(text.substr(0, begin)) != begin) ++begin;
+    size_t length = 8;
+    while (utf8_complete_prefix(text.substr(begin, length)) != length) ++length;
+    return {begin, length};
   }
 
   std::shared_ptr<const text::Tokenizer> tokenizer_;
@@ -336,11 +342,7 @@ TEST_F(ArEngineText, IsTheDecodedTokensInCompleteCodePoints) {
 
 TEST_F(ArEngineText, StopsAtAStringThatSpansTokens) {
   const Collected whole = run(greedy(60), model_);
-  // Eight bytes from the middle of the text, which several tokens make.
-  size_t begin = whole.text.size() / 2;
-  while (utf8_complete_prefix(whole.text.substr(0, begin)) != begin) ++begin;
-  size_t length = 8;
-  while (utf8_complete_prefix(whole.text.substr(begin, length)) != length) ++length;
+  const auto [begin, length] = middle_of(whole.text);
   SamplingParams params = greedy(60);
   params.stop = {whole.text.substr(begin, length)};
   ASSERT_EQ(whole.text.find(params.stop[0]), begin);
@@ -361,10 +363,7 @@ TEST_F(ArEngineText, StopsAtAStringThatSpansTokens) {
 // The fake model's payload tells positions: here the three of the prompt, then one of each token.
 TEST_F(ArEngineText, WhatMayBePartOfAStopStringIsNotForTheNextStage) {
   const Collected whole = run(greedy(60), model_);
-  size_t begin = whole.text.size() / 2;
-  while (utf8_complete_prefix(whole.text.substr(0, begin)) != begin) ++begin;
-  size_t length = 8;
-  while (utf8_complete_prefix(whole.text.substr(begin, length)) != length) ++length;
+  const auto [begin, length] = middle_of(whole.text);
   const std::string stop = whole.text.substr(begin, length);
   ASSERT_EQ(whole.text.find(stop), begin);
   // Tokens that are wholly before it.

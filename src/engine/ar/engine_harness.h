@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <vector>
@@ -13,6 +14,15 @@
 #include "engine/testing/fake_executor.h"
 
 namespace tutti::ar {
+
+// Of the golden checkpoint; null, and a failure of the test, when it cannot be read.
+inline std::shared_ptr<const text::Tokenizer> golden_tokenizer() {
+  auto loaded = text::Tokenizer::load(std::filesystem::path(TUTTI_TEST_DATA) /
+                                      "goldens/qwen3_omni_moe/checkpoint");
+  if (loaded.ok()) return *loaded;
+  ADD_FAILURE() << loaded.error().message();
+  return nullptr;
+}
 
 struct Collected {
   std::vector<int32_t> tokens;

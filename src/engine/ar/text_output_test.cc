@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
+#include "engine/ar/engine_harness.h"
 
 namespace tutti::ar {
 namespace {
@@ -10,10 +10,8 @@ namespace {
 class TextOutputTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto loaded = text::Tokenizer::load(std::filesystem::path(TUTTI_TEST_DATA) /
-                                        "goldens/qwen3_omni_moe/checkpoint");
-    ASSERT_TRUE(loaded.ok()) << loaded.error().message();
-    tokenizer_ = *loaded;
+    tokenizer_ = golden_tokenizer();
+    ASSERT_TRUE(tokenizer_);
   }
   // The token of these bytes.
   int32_t token(std::string_view bytes) const {
